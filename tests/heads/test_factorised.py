@@ -15,9 +15,7 @@ def direct(factors: Factors, spans: torch.Tensor) -> torch.Tensor:
     for text in range(len(scores)):
         total = scores.new_zeros(())
         for kind in range(scores.shape[1]):
-            cells = {
-                (i, j) for t, a, i, j in spans.tolist() if (t, a) == (text, kind)
-            }
+            cells = {(i, j) for t, a, i, j in spans.tolist() if (t, a) == (text, kind)}
             negative = [scores.new_zeros(())]
             positive = [scores.new_zeros(())]
             for i in range(length):

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -202,7 +203,7 @@ def test_limit_keeps_the_best_and_flat_keeps_no_overlap(kind):
     flat = head.decode(hidden, mask, flat=True)
     for everything, kept in zip(all_found, flat, strict=True):
         assert set(kept) <= set(everything)
-        for left, right in zip(kept, kept[1:], strict=False):
+        for left, right in itertools.pairwise(kept):
             assert left.end < right.start
 
 
@@ -264,9 +265,14 @@ def test_float32_is_exact_at_extreme_scores(kind, size):
     mask = torch.ones(3, 40, dtype=torch.bool)
     mask[1, 25:] = False
     with torch.no_grad():
-        factor = size / head(hidden, mask).masked_fill(~mask[:, None, None], 0).nan_to_num(
-            neginf=0
-        ).abs().max()
+        factor = (
+            size
+            / head(hidden, mask)
+            .masked_fill(~mask[:, None, None], 0)
+            .nan_to_num(neginf=0)
+            .abs()
+            .max()
+        )
         for parameter in head.project.parameters():
             parameter.mul_(factor**0.5)
         if kind is EfficientGlobalPointer:
@@ -290,7 +296,10 @@ def test_parameter_counts_of_the_articles():
 
     assert count(GlobalPointer(768, 10)) == 984_320
     assert count(EfficientGlobalPointer(768, 10)) == 101_012
-    assert count(EfficientGlobalPointer(768, 11)) - count(EfficientGlobalPointer(768, 10)) == 4 * 64 + 2
+    assert (
+        count(EfficientGlobalPointer(768, 11)) - count(EfficientGlobalPointer(768, 10))
+        == 4 * 64 + 2
+    )
 
 
 def test_errors_say_what_to_type():

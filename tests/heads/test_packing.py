@@ -42,5 +42,5 @@ def test_spans_are_counted_over_kept_tokens():
 
 
 def test_a_mask_of_numbers_is_refused():
-    with pytest.raises(ValueError, match="attention_mask.bool"):
+    with pytest.raises(ValueError, match=r"attention_mask\.bool"):
         pack(torch.ones(2, 3))

@@ -1,6 +1,14 @@
 """Heads: scores over spans or labels on top of any encoder."""
 
+from kexue.heads.crf import LinearChainCRF
 from kexue.heads.decoding import ScoredSpan
+from kexue.heads.flat import best_flat
 from kexue.heads.global_pointer import EfficientGlobalPointer, GlobalPointer
 
-__all__ = ["EfficientGlobalPointer", "GlobalPointer", "ScoredSpan"]
+__all__ = [
+    "EfficientGlobalPointer",
+    "GlobalPointer",
+    "LinearChainCRF",
+    "ScoredSpan",
+    "best_flat",
+]

@@ -4,9 +4,9 @@
     EfficientGlobalPointer  s_a(i, j) = <R_i q_i, R_j k_j> / sqrt(d) + (w_a . u_i + w'_a . u_j) / 2
 
 q and k are linear in the hidden state, u = [q; k] before the rotation R of their position. A span
-(a, i, j), i <= j, both ends included, is predicted where s > 0, with probability sigmoid(2 s). A new
-type costs 2 D d parameters in the first form and 4 d in the second. Neither training nor decoding
-holds a [B, T, L, L] tensor; `forward` does, for those who want to see the scores.
+(a, i, j), i <= j, both ends included, is predicted where s > 0, with probability sigmoid(2 s). A
+new type costs 2 D d parameters in the first form and 4 d in the second. Neither training nor
+decoding holds a [B, T, L, L] tensor; `forward` does, for those who want to see the scores.
 
 Post: https://kexue.fm/archives/8373, https://kexue.fm/archives/8877
 Paper: https://arxiv.org/abs/2208.03054, section 2

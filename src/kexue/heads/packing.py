@@ -152,7 +152,7 @@ def span_table(spans: Spans, packing: Packing, mask: Tensor, num_types: int) -> 
         raise invalid(
             "spans",
             f"(type, start, end) = {tuple(shown[1:])} in text {shown[0]}",
-            f"types 0 to {num_types - 1} and 0 <= start <= end < {length} on tokens that mask keeps",
+            f"types 0 to {num_types - 1}, 0 <= start <= end < {length}, on tokens that mask keeps",
             "Ends are inclusive token places.",
         )
     places = packing.rank[safe] - packing.starts[text][:, None]

@@ -6,11 +6,15 @@ first touched (PEP 562).
 
 import importlib
 
+from kexue._register import register
+
 __version__ = "0.1.0"
 
 _HOMES = {"EntityRecognizer": "kexue.tasks.ner"}
 
 __all__ = ["EntityRecognizer", "__version__"]
+
+register()
 
 
 def __getattr__(name: str) -> object:

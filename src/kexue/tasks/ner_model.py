@@ -1,0 +1,172 @@
+"""What is trained: an encoder, trained or from scratch, with a head for the labels at hand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from kexue._check import invalid
+from kexue.models import (
+    EntityConfig,
+    EntityModel,
+    load_encoder,
+    scratch_encoder,
+    scratch_tokenizer,
+)
+from kexue.tasks.ner_data import LabelledText
+
+SCRATCH = {"scratch": "piece", "scratch-characters": "character"}
+
+
+@dataclass(frozen=True)
+class EntitySettings:
+    """What is trained; how is said by `TaskTrainingArguments`.
+
+    Args:
+        encoder: a folder or Hub name that AutoModel loads; or "scratch" or "scratch-characters"
+            for a small one with random weights and a vocabulary learnt from the training texts.
+        head: "efficient", "standard" or "crf".
+        head_size: width of query and key.
+        head_dropout: dropout between encoder and head.
+        window: most tokens of a window; less where the encoder takes less.
+        overlap: tokens that neighbouring windows share; a quarter of the window by default.
+        layers: layers of an encoder from scratch.
+        width: width of an encoder from scratch.
+        dropout: dropout of an encoder from scratch.
+        vocab_size: most vocabulary entries of an encoder from scratch.
+        patience: stop after so many evaluations without a better F1; 0 never stops early.
+        calibrate: choose a threshold for each type on the development set.
+
+    Example:
+        >>> EntitySettings(head="crf").window
+        512
+    """
+
+    encoder: str = "scratch"
+    head: str = "efficient"
+    head_size: int = 64
+    head_dropout: float = 0.1
+    window: int = 512
+    overlap: int | None = None
+    layers: int = 4
+    width: int = 256
+    dropout: float = 0.1
+    vocab_size: int = 8000
+    patience: int = 0
+    calibrate: bool = True
+
+
+def label_set(*parts: Sequence[LabelledText]) -> list[str]:
+    """List the labels of some labelled texts.
+
+    Args:
+        parts: training set, development set, ...
+
+    Returns:
+        The labels, sorted.
+
+    Raises:
+        ValueError: if there is none.
+
+    Example:
+        >>> label_set([("北京", [(0, 2, "place")])])
+        ['place']
+    """
+    labels = sorted({label for part in parts for _, spans in part for _, _, label in spans})
+    if not labels:
+        raise invalid(
+            "train", "texts without entities", "texts with at least one entity", "See docs/data.md."
+        )
+    return labels
+
+
+def build(
+    settings: EntitySettings, texts: Sequence[str], labels: Sequence[str]
+) -> tuple[EntityModel, PreTrainedTokenizerBase]:
+    """Make the model that is to be trained.
+
+    Args:
+        settings: what to make.
+        texts: training texts, for the vocabulary of an encoder from scratch.
+        labels: entity types.
+
+    Returns:
+        Model and tokenizer.
+
+    Raises:
+        ValueError: if the encoder cannot be loaded, or its tokenizer is not a fast one.
+
+    Example:
+        >>> model, _ = build(EntitySettings(layers=1, width=64), ["他在北京"] * 2, ["place"])
+        >>> model.config.labels
+        ['place']
+    """
+    if settings.encoder in SCRATCH:
+        tokenizer = scratch_tokenizer(
+            texts,
+            unit=SCRATCH[settings.encoder],
+            vocab_size=settings.vocab_size,
+            max_length=settings.window,
+        )
+        encoder = scratch_encoder(
+            len(tokenizer),
+            layers=settings.layers,
+            width=settings.width,
+            dropout=settings.dropout,
+        )
+    else:
+        encoder, tokenizer = _pretrained(settings.encoder)
+    window = min(settings.window, tokenizer.model_max_length, _positions(encoder))
+    overlap = window // 4 if settings.overlap is None else settings.overlap
+    config = EntityConfig(
+        encoder.config,
+        head=settings.head,
+        head_size=settings.head_size,
+        head_dropout=settings.head_dropout,
+        window=window,
+        overlap=overlap,
+        id2label=dict(enumerate(labels)),
+        label2id={label: kind for kind, label in enumerate(labels)},
+    )
+    model = EntityModel(config)
+    model.encoder = encoder
+    return model, tokenizer
+
+
+def _pretrained(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    try:
+        encoder, tokenizer = load_encoder(name), AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise invalid(
+            "encoder",
+            name,
+            "a folder or Hub name that AutoModel loads, 'scratch' or 'scratch-characters'",
+            f"transformers says: {str(error).strip().splitlines()[0]}",
+        ) from error
+    if not tokenizer.is_fast:
+        raise invalid("encoder", name, "an encoder with a fast tokenizer")
+    return encoder, tokenizer
+
+
+def _positions(encoder: PreTrainedModel) -> int:
+    """The longest input of an encoder; RoBERTa and its kin lose the places up to padding."""
+    longest = getattr(encoder.config, "max_position_embeddings", None) or 10**9
+    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
+    lost = getattr(table, "padding_idx", None)
+    return longest - (0 if lost is None else lost + 1)
+
+
+def default_learning_rate(encoder: str) -> float:
+    """Give a learning rate that suits the encoder.
+
+    Args:
+        encoder: as in `EntitySettings`.
+
+    Returns:
+        6e-4 for one from scratch, 3e-5 for a trained one.
+
+    Example:
+        >>> default_learning_rate("scratch")
+        0.0006
+    """
+    return 6e-4 if encoder in SCRATCH else 3e-5

@@ -1,0 +1,261 @@
+"""A training run as a folder: what was asked for, what happened, the model, its figures.
+
+run.json        settings, training arguments, data, versions: everything resolved
+metrics.jsonl   a line for each log and evaluation
+checkpoints/    what an interrupted run goes on from
+model/          the recogniser: the folder to send on
+scores.json     figures on the development set
+report.html     one self-contained page
+"""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import TrainerCallback
+
+import kexue
+from kexue._check import invalid
+from kexue.data.records import Corpus
+from kexue.tasks.ner_data import LabelledText, hold_out, labelled
+from kexue.tasks.ner_model import SCRATCH, EntitySettings
+from kexue.tasks.ner_training import EntityRun, train_entities
+from kexue.training.arguments import TaskTrainingArguments
+from kexue.training.atomic import write_atomically
+from kexue.training.card import EntityCard, write_card
+from kexue.training.checkpoints import latest_checkpoint
+from kexue.training.log import MetricsLog, read_metrics
+from kexue.training.mistakes import worst_mistakes
+from kexue.training.report import RunReport, write_report
+
+
+def run_entities(
+    train: Corpus,
+    dev: Corpus | None,
+    folder: str | Path,
+    *,
+    settings: EntitySettings,
+    options: dict[str, Any],
+    dev_fraction: float = 0.1,
+    resume: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> EntityRun:
+    """Train an entity recogniser into a run folder.
+
+    Args:
+        train: training records.
+        dev: development records; None holds out a part of the training records.
+        folder: where the run goes.
+        settings: what is trained.
+        options: fields of `TaskTrainingArguments` other than folders and strategies.
+        dev_fraction: share to hold out where `dev` is None.
+        resume: go on from the last whole checkpoint in the folder.
+        callbacks: for progress.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: if the folder holds a run and `resume` is False, or it holds another run.
+    """
+    out = Path(folder)
+    if dev is None:
+        texts, held = hold_out(labelled(train.records), dev_fraction)
+    else:
+        texts, held = labelled(train.records), labelled(dev.records)
+    args = _arguments(out, options)
+    plan = _plan(train, dev, texts, held, settings, options)
+    checkpoint = _prepare(out, plan, resume)
+    log = MetricsLog(path=out / "metrics.jsonl")
+    run = train_entities(
+        texts,
+        held,
+        settings=settings,
+        args=args,
+        callbacks=[*callbacks, log],
+        checkpoint=checkpoint,
+    )
+    if args.should_save:
+        _write(out, run, plan, texts, held)
+    return run
+
+
+def _arguments(out: Path, options: dict[str, Any]) -> TaskTrainingArguments:
+    """The training arguments of a run: evaluated, saved and compared by F1 at every epoch."""
+    fixed = {
+        # Without a GPU, mixed precision has to be asked for on the CPU.
+        "use_cpu": not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+        "output_dir": str(out / "checkpoints"),
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "logging_strategy": "steps",
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "f1",
+        "greater_is_better": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_only_model": False,
+    }
+    try:
+        return TaskTrainingArguments(**{**fixed, **options})
+    except TypeError as error:
+        raise ValueError(
+            f"{error}. Options are the fields of transformers.TrainingArguments."
+        ) from None
+
+
+def _plan(
+    train: Corpus,
+    dev: Corpus | None,
+    texts: Sequence[LabelledText],
+    held: Sequence[LabelledText],
+    settings: EntitySettings,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Everything that decides the outcome, as JSON."""
+
+    def fingerprint(part: Sequence[LabelledText]) -> str:
+        return sha256(json.dumps(part, ensure_ascii=True).encode()).hexdigest()[:16]
+
+    return {
+        "task": "ner",
+        "settings": asdict(settings),
+        "options": options,
+        "data": {
+            "train": {"path": str(train.path), "texts": len(texts), "sha256": fingerprint(texts)},
+            "dev": {
+                "path": None if dev is None else str(dev.path),
+                "texts": len(held),
+                "sha256": fingerprint(held),
+            },
+        },
+        "versions": {
+            "kexue": kexue.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _prepare(out: Path, plan: dict[str, Any], resume: bool) -> Path | None:
+    """Refuse to mix two runs in one folder; write the plan; find the checkpoint to go on from."""
+    written = out / "run.json"
+    if written.is_file():
+        old = json.loads(written.read_text(encoding="utf-8"))
+        if not resume:
+            raise invalid(
+                "out",
+                str(out),
+                "a folder without a run",
+                "Add --resume to go on with it, or choose another folder.",
+            )
+        differ = [key for key in ("settings", "options", "data") if old.get(key) != plan[key]]
+        if differ:
+            raise invalid(
+                "out",
+                str(out),
+                "the folder of the same run",
+                f"Its run.json has other {' and '.join(differ)}; choose another folder.",
+            )
+        return latest_checkpoint(out / "checkpoints")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(written, _as_json(plan))
+    return None
+
+
+def _write(
+    out: Path,
+    run: EntityRun,
+    plan: dict[str, Any],
+    train: Sequence[LabelledText],
+    dev: Sequence[LabelledText],
+) -> None:
+    """Write model, card, figures and report; the model last, so that it is there only if all is."""
+    config = run.recognizer.model.config
+    thresholds = dict(zip(config.labels, config.thresholds or [], strict=False))
+    facts = _facts(run, plan)
+    title = f"Entities of {Path(plan['data']['train']['path']).stem}"
+    write_atomically(out / "scores.json", _as_json(_scores(run)))
+    predicted = [
+        [
+            (start, end, label, run.recognizer.probability(score))
+            for start, end, label, score in spans
+        ]
+        for spans in run.predicted
+    ]
+    report = RunReport(
+        title,
+        created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        facts=facts,
+        metrics=read_metrics(out / "metrics.jsonl"),
+        scores=run.scores,
+        thresholds=thresholds,
+        mistakes=worst_mistakes([text for text, _ in dev], [spans for _, spans in dev], predicted),
+    )
+    write_report(report, out / "report.html")
+    card = EntityCard(
+        title,
+        labels=config.labels,
+        head=config.head,
+        window=config.window,
+        overlap=config.overlap,
+        scores=run.scores,
+        thresholds=thresholds,
+        facts=facts,
+        example=next((text for text, spans in dev if spans and len(text) < 100), train[0][0]),
+        base_model=_hub_name(plan["settings"]["encoder"]),
+        dataset=Path(plan["data"]["train"]["path"]).stem,
+    )
+    run.recognizer.save_pretrained(out / "model")
+    write_card(out / "model", card)
+
+
+def _hub_name(encoder: str) -> str | None:
+    """A name on the Hub is worth a link; a folder of this machine is nobody else's business."""
+    local = Path(encoder).exists() or encoder.count("/") > 1
+    return None if local or encoder in SCRATCH else encoder
+
+
+def _facts(run: EntityRun, plan: dict[str, Any]) -> dict[str, str]:
+    settings, data = plan["settings"], plan["data"]
+    facts = {
+        "encoder": Path(settings["encoder"]).name,
+        "head": settings["head"],
+        "parameters": f"{run.recognizer.model.num_parameters():,}",
+        "training texts": f"{data['train']['texts']:,} in {run.windows:,} windows",
+        "development texts": f"{data['dev']['texts']:,}",
+        "training time": f"{run.seconds:.0f} s",
+    }
+    for name, missed in run.unlearnable.items():
+        if missed:
+            facts[f"not representable ({name})"] = f"{len(missed):,} entities, counted as missed"
+    if run.calibrated is not None:
+        facts["F1 with thresholds"] = (
+            f"{run.calibrated.f1:.4f}, thresholds from one half of the development set measured "
+            "on the other"
+        )
+    return facts
+
+
+def _scores(run: EntityRun) -> dict[str, Any]:
+    return {
+        "threshold 0.5": run.scores.to_dict(),
+        "thresholds of the other half": run.calibrated and run.calibrated.to_dict(),
+        "labels": run.scores.table(),
+        "unlearnable": {
+            name: [asdict(entity) for entity in missed] for name, missed in run.unlearnable.items()
+        },
+        "seconds": run.seconds,
+    }
+
+
+def _as_json(content: object) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=2, default=str) + "\n"

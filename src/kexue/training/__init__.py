@@ -1,0 +1,1 @@
+"""What the stock transformers.Trainer lacks."""

@@ -1,0 +1,269 @@
+"""What every public tensor function promises: untouched inputs, its dtype, finite numbers."""
+
+import importlib
+import inspect
+import os
+import pkgutil
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import kexue
+from kexue.attention import attend
+from kexue.heads import EfficientGlobalPointer, GlobalPointer, LinearChainCRF
+from kexue.losses import multilabel_loss, sparse_multilabel_loss
+from kexue.positions import rope_angles, rotate
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+METHOD_PACKAGES = (
+    *("positions", "attention", "heads", "losses", "sentences", "analysis", "generative"),
+    "numerics",
+)
+
+
+class Case(NamedTuple):
+    """A call to check.
+
+    `build` gives, for a dtype, the function and its arguments. `exact` says that the result is in
+    at least float32; `holes` that cells which do not exist are -inf.
+    """
+
+    build: Callable[[torch.dtype], tuple[Callable[..., Any], tuple[Any, ...]]]
+    exact: bool = False
+    holes: bool = False
+
+
+def numbers(dtype, *shape):
+    count = int(np.prod(shape))
+    return torch.linspace(-3, 3, count).roll(count // 3).reshape(shape).to(dtype)
+
+
+def head(kind, method, **options):
+    """Build a call of a method of a head; two texts, the second one shorter."""
+
+    def build(dtype):
+        module = kind(8, 3, **options).to(dtype)
+        mask = torch.ones(2, 6, dtype=torch.bool)
+        mask[1, 4:] = False
+        arguments = (numbers(dtype, 2, 6, 8), mask)
+        spans = ([(0, 1, 2), (2, 0, 5)], [(1, 3, 3)])
+        return getattr(module, method), arguments + ((spans,) if method == "loss" else ())
+
+    return build
+
+
+# One row for each public function of tensors; a module has one for each method that takes tensors.
+CASES = {
+    "rope_angles": Case(lambda d: (rope_angles, (torch.arange(5).to(d), 4)), exact=True),
+    "rotate": Case(lambda d: (rotate, (numbers(d, 2, 5, 4), numbers(d, 5, 2)))),
+    "attend": Case(
+        lambda d: (attend, (numbers(d, 1, 2, 3, 4), numbers(d, 1, 2, 5, 4), numbers(d, 1, 2, 5, 4)))
+    ),
+    "multilabel_loss": Case(
+        lambda d: (multilabel_loss, (numbers(d, 4, 6), numbers(d, 4, 6) > 1)), exact=True
+    ),
+    "multilabel_loss soft": Case(
+        lambda d: (multilabel_loss, (numbers(d, 4, 6), numbers(d, 4, 6).sigmoid())), exact=True
+    ),
+    "sparse_multilabel_loss": Case(
+        lambda d: (sparse_multilabel_loss, (numbers(d, 2, 6), torch.tensor([[5, 1], [0, -1]]))),
+        exact=True,
+    ),
+    "GlobalPointer": Case(head(GlobalPointer, "forward", head_size=4), holes=True),
+    "GlobalPointer.loss": Case(head(GlobalPointer, "loss", head_size=4), exact=True),
+    "GlobalPointer.decode": Case(head(GlobalPointer, "decode", head_size=4)),
+    "EfficientGlobalPointer": Case(
+        head(EfficientGlobalPointer, "forward", head_size=4), holes=True
+    ),
+    "EfficientGlobalPointer.loss": Case(head(EfficientGlobalPointer, "loss"), exact=True),
+    "EfficientGlobalPointer.decode": Case(head(EfficientGlobalPointer, "decode")),
+    "LinearChainCRF": Case(head(LinearChainCRF, "forward")),
+    "LinearChainCRF.loss": Case(head(LinearChainCRF, "loss"), exact=True),
+    "LinearChainCRF.decode": Case(head(LinearChainCRF, "decode")),
+}
+
+
+def tensors_in(result):
+    if isinstance(result, Tensor):
+        yield result
+    elif isinstance(result, list | tuple):
+        for part in result:
+            yield from tensors_in(part)
+
+
+def process_state():
+    """Take down whatever a function could change behind its caller's back."""
+    return {
+        "default dtype": torch.get_default_dtype(),
+        "grad mode": torch.is_grad_enabled(),
+        "threads": torch.get_num_threads(),
+        "seed of torch": bytes(torch.get_rng_state().numpy()),
+        "seed of numpy": np.random.get_state()[1].tobytes(),  # noqa: NPY002, the global one is meant
+        "seed of random": random.getstate(),
+        "environment": dict(os.environ),
+    }
+
+
+def problems(case, dtype, *, grad):
+    """Run a case and say which promise was broken."""
+    torch.manual_seed(0)
+    function, arguments = case.build(dtype)
+    inputs = list(tensors_in(arguments))
+    copies, versions = [x.clone() for x in inputs], [x._version for x in inputs]
+    before = process_state()
+    with torch.set_grad_enabled(grad):
+        inside = dict(process_state())
+        results = list(tensors_in(function(*arguments)))
+        after = process_state()
+    found = [f"{key} changed" for key in before if inside[key] != after[key]]
+    for x, copy, version in zip(inputs, copies, versions, strict=True):
+        if x._version != version or not torch.equal(x, copy):
+            found.append("an input was written to")
+    wanted = torch.promote_types(dtype, torch.float32) if case.exact else dtype
+    for result in filter(Tensor.is_floating_point, results):
+        if result.dtype != wanted:
+            found.append(f"the result is {result.dtype}, not {wanted}")
+        held = result.masked_fill(result == -torch.inf, 0) if case.holes else result
+        if not held.isfinite().all():
+            found.append("the result is not finite")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _process_state_is_restored():
+    dtype, threads, environment = (
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        dict(os.environ),
+    )
+    grad = torch.is_grad_enabled()
+    yield
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(grad)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+@pytest.mark.parametrize("grad", [True, False], ids=["grad", "no grad"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_a_tensor_function_keeps_its_promises(name, dtype, grad):
+    assert problems(CASES[name], dtype, grad=grad) == []
+
+
+def takes_tensors(thing):
+    if isinstance(thing, type):
+        return issubclass(thing, nn.Module) and not inspect.isabstract(thing)
+    return any("Tensor" in str(p.annotation) for p in inspect.signature(thing).parameters.values())
+
+
+def method_modules():
+    names = [m.name for m in pkgutil.iter_modules(kexue.__path__) if m.name in METHOD_PACKAGES]
+    assert len(names) >= 3
+    return [importlib.import_module(f"kexue.{name}") for name in names]
+
+
+def without_case(names):
+    """List the public names of the method packages that take tensors and have no row."""
+    rows = {row.split(" ")[0] for row in names}
+    public = [(name, getattr(m, name)) for m in method_modules() for name in m.__all__]
+    return [name for name, thing in public if takes_tensors(thing) and name not in rows]
+
+
+def test_every_public_tensor_function_has_a_row():
+    assert without_case(CASES) == []
+
+
+def test_a_missing_row_is_found():
+    assert without_case([name for name in CASES if name != "rotate"]) == ["rotate"]
+
+
+def writes(x):
+    return x.mul_(2)
+
+
+def writes_and_undoes(x):
+    x.add_(1)
+    return x.sub_(1) * 2
+
+
+def widens(x):
+    return x.double() + x.float()
+
+
+def overflows(x):
+    return x / 0
+
+
+def sets_default_dtype(x):
+    torch.set_default_dtype(torch.float64)
+    return x
+
+
+def sets_grad_mode(x):
+    torch.set_grad_enabled(not torch.is_grad_enabled())
+    return x
+
+
+def seeds(x):
+    torch.manual_seed(1)
+    return x
+
+
+def draws(x):
+    return x + torch.rand(()).to(x.dtype)
+
+
+def draws_from_numpy(x):
+    return x + np.random.rand()  # noqa: NPY002, the mistake is meant
+
+
+def draws_from_random(x):
+    return x + random.random()
+
+
+def sets_environment(x):
+    os.environ["OMP_NUM_THREADS"] = "7"
+    return x
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (writes, "an input was written to"),
+        (writes_and_undoes, "an input was written to"),
+        (widens, "the result is torch.float64, not torch.float32"),
+        (overflows, "the result is not finite"),
+        (sets_default_dtype, "default dtype changed"),
+        (sets_grad_mode, "grad mode changed"),
+        (seeds, "seed of torch changed"),
+        (draws, "seed of torch changed"),
+        (draws_from_numpy, "seed of numpy changed"),
+        (draws_from_random, "seed of random changed"),
+        (sets_environment, "environment changed"),
+    ],
+)
+def test_a_broken_promise_is_found(function, problem):
+    case = Case(lambda dtype: (function, (numbers(dtype, 3),)))
+    assert problem in problems(case, torch.float32, grad=True)
+
+
+def test_a_result_in_half_precision_is_no_exact_result():
+    case = Case(lambda dtype: (torch.neg, (numbers(dtype, 3),)), exact=True)
+    assert problems(case, torch.bfloat16, grad=False) != []
+    assert problems(case, torch.float64, grad=False) == []
+
+
+def test_holes_may_be_minus_infinity_only():
+    def build(value):
+        return Case(lambda dtype: (lambda x: x + value, (numbers(dtype, 3),)), holes=True)
+
+    assert problems(build(-torch.inf), torch.float32, grad=False) == []
+    assert problems(build(torch.inf), torch.float32, grad=False) == ["the result is not finite"]
+    assert problems(build(torch.nan), torch.float32, grad=False) == ["the result is not finite"]

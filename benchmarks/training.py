@@ -9,8 +9,9 @@ left to gain is less than 1.3.
 The texts are synthetic: 2 to 168 tokens, 39 on average, skewed like sentences. A tag is to be
 found for each token; it follows from the token and from the first one of the text, so that the
 loss shows what was learnt. The model is a BERT of 3 layers and 128 dimensions. "token budget"
-is the same sampler with as many padded tokens a batch as give the same number of steps. A control
-has texts of one length, where nothing can be gained.
+is the same sampler with as many padded tokens a batch as give the same number of steps; its losses
+are shown, and nothing is claimed of them. A control has texts of one length, where nothing can be
+gained.
 
 The time of an epoch is taken between its first and its last callback; the run has the Trainer's
 set-up and its garbage collection besides.

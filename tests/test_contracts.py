@@ -38,7 +38,7 @@ PUBLIC = {
     "kexue.metrics": ["LabelScore", "SpanScores", "calibrate_thresholds", "span_scores"],
     "kexue.models": [
         *("EntityConfig", "EntityModel", "EntityOutput", "KexueConfig", "KexueModel"),
-        *("load_encoder", "scratch_encoder", "scratch_tokenizer"),
+        *("load_encoder", "load_tokenizer", "scratch_encoder", "scratch_tokenizer"),
     ],
     "kexue.positions": ["rope_angles", "rotate"],
 }

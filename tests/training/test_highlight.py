@@ -104,6 +104,11 @@ def test_excerpts_hold_every_error_and_do_not_touch(starts):
     assert parts[-1][1] <= 1000
 
 
+def test_an_error_inside_another_does_not_narrow_the_excerpt():
+    gold = [(100, 300, "a"), (150, 160, "a")]
+    assert excerpts(mistake("x" * 1000, gold)) == [(40, 360)]
+
+
 def test_what_is_right_does_not_widen_an_excerpt():
     right = [(0, 5, "a")]
     assert excerpts(mistake("x" * 1000, [*right, (500, 505, "a")], right)) == [(440, 565)]

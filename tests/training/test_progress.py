@@ -123,10 +123,11 @@ def test_a_narrow_terminal_gets_lines_that_fit(make_trainer):
     lines = shown(make_trainer, width=44)
     assert len(lines) == 2
     assert all(len(line) <= 44 for line in lines)
-    console = terminal(44)
+    console = terminal(50)
     run(make_trainer, RichProgress(console=console))
-    head = Terminal(console.file.getvalue()).lines[0]
+    head, row = Terminal(console.file.getvalue()).lines[:2]
     assert head.split() == ["epoch", "step", "train", "loss", "f1"]
+    assert row.endswith("0.5000  best")
 
 
 def test_other_output_does_not_break_the_bar(make_trainer):

@@ -115,6 +115,15 @@ def test_the_figure_that_chooses_the_best_model_is_followed(make_trainer):
     assert best == [True, False, True]
 
 
+def test_a_run_that_goes_on_has_to_beat_its_best(make_trainer):
+    recorder, trainer = run(make_trainer, [], metric_for_best_model="f1")
+    trainer.state.best_metric = 0.75
+    recorder.on_train_begin(trainer.args, trainer.state, trainer.control)
+    for f1 in (0.5, 0.8):
+        recorder.on_evaluate(trainer.args, trainer.state, trainer.control, metrics={"eval_f1": f1})
+    assert [told[3] for told in recorder.told if told[0] == "evaluation"] == [False, True]
+
+
 def test_nothing_is_told_outside_training_or_to_other_processes(make_trainer):
     recorder, trainer = run(make_trainer, [0.5] * 5, num_train_epochs=1)
     trainer.evaluate()

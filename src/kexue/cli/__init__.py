@@ -58,9 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         app(args=list(sys.argv[1:] if arguments is None else arguments))
-    except (ValueError, OSError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise SystemExit(1) from None
     except KeyboardInterrupt:
         typer.secho("stopped", fg="red", err=True)
         raise SystemExit(130) from None

@@ -1,14 +1,13 @@
 """`kexue data`: convert, check and describe labelled files."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kexue.cli.data_output import echo, show_findings, show_repair, show_stats, showable
+from kexue.cli.errors import readable_errors
 
 if TYPE_CHECKING:
     from kexue.data import Corpus, Finding, Repair
@@ -42,7 +41,7 @@ def convert(
     as_json: _Json = False,
 ) -> None:
     """Convert a labelled file into another format, or name the record that does not fit."""
-    with _readable_errors(as_json):
+    with readable_errors(as_json):
         from kexue.data import read, write
         from kexue.data.conll import file_joiner
         from kexue.data.conll_writing import SCHEMES
@@ -92,7 +91,7 @@ def check(
     as_json: _Json = False,
 ) -> None:
     """Find what is wrong with labelled files; 1 is returned where something is."""
-    with _readable_errors(as_json):
+    with readable_errors(as_json):
         from kexue.data import check as find
         from kexue.data import read, repair_file
 
@@ -133,7 +132,7 @@ def stats(
     as_json: _Json = False,
 ) -> None:
     """Describe labelled files: lengths, labels, nesting."""
-    with _readable_errors(as_json):
+    with readable_errors(as_json):
         from kexue.data import read
         from kexue.data import stats as count
 
@@ -148,21 +147,6 @@ def stats(
         else:
             for each in found:
                 show_stats(each)
-
-
-@contextmanager
-def _readable_errors(as_json: bool) -> Iterator[None]:
-    """Say what is wrong with a file on stderr, and end with 1."""
-    from kexue.data import DataError
-
-    try:
-        yield
-    except DataError as error:
-        typer.secho(showable(f"error: {error}"), fg="red", err=True)
-        if as_json:
-            place = {"path": str(error.path), "line": error.line}
-            echo({"error": {**place, "reason": error.reason, "fix": error.fix}})
-        raise typer.Exit(1) from None
 
 
 def _known_format(format: str | None, option: str = "--format") -> str | None:
@@ -183,21 +167,9 @@ def _joiner(given: str | None) -> str | None:
 
 def _load(folder: str) -> "FastTokenizer":
     """Load a fast tokenizer from a folder."""
-    if not Path(folder).is_dir():
-        fix = "Name a folder with tokenizer.json or vocab.txt."
-        raise typer.BadParameter(f"{folder!r} is no folder. {fix}", param_hint="--tokenizer")
-    # transformers has its doors in models, training and tasks
-    from kexue.tasks.ner import AutoTokenizer
+    from kexue.models.tokenizers import load_tokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        message = f"no tokenizer can be loaded from {folder!r}: {error}"
-        raise typer.BadParameter(message, param_hint="--tokenizer") from None
-    if not tokenizer.is_fast:
-        message = f"the tokenizer in {folder!r} has no offsets; save it as a fast one."
-        raise typer.BadParameter(message, param_hint="--tokenizer")
-    return tokenizer
+    return load_tokenizer(folder, local=True)
 
 
 def _as_warning(finding: "Finding") -> "Finding":

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from kexue.cli.errors import readable
+
 app = typer.Typer(help="See a task at work on sample data, offline.", no_args_is_help=True)
 
 
@@ -16,6 +18,7 @@ def _demo() -> None:
 
 
 @app.command("ner")
+@readable
 def ner(
     out: Path = typer.Option(Path("runs/demo-ner"), help="Folder of the demo."),
     texts: int = typer.Option(2000, help="Training texts to make up."),
@@ -27,10 +30,12 @@ def ner(
     from kexue.cli.show import show_entities, show_run
     from kexue.data import read
     from kexue.data.synthetic import sample_records
+    from kexue.models.messages import quiet
     from kexue.tasks.ner_model import EntitySettings
     from kexue.tasks.ner_run import run_entities
     from kexue.training.progress import progress_callback
 
+    quiet()
     out.mkdir(parents=True, exist_ok=True)
     held = max(50, texts // 10)
     for name, count, drawn in (("train", texts, seed), ("dev", held, seed + 1)):

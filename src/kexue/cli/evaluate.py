@@ -5,7 +5,10 @@ from pathlib import Path
 
 import typer
 
+from kexue.cli.errors import readable
 
+
+@readable
 def evaluate(
     model: Path = typer.Argument(..., help="Run folder or model folder."),
     data: Path = typer.Argument(..., help="Labelled file."),
@@ -24,9 +27,11 @@ def evaluate(
 
     corpus = read_records(data, format=format, skip_bad=skip_bad)
     from kexue.metrics import span_scores
+    from kexue.models.messages import quiet
     from kexue.tasks.ner import EntityRecognizer
     from kexue.tasks.ner_data import labelled
 
+    quiet()
     recognizer = EntityRecognizer.from_pretrained(model)
     pairs = labelled(corpus.records)
     found = recognizer(

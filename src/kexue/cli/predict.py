@@ -10,7 +10,10 @@ from typing import Any, TextIO
 
 import typer
 
+from kexue.cli.errors import readable
 
+
+@readable
 def predict(
     model: Path = typer.Argument(..., help="Run folder or model folder."),
     texts: list[str] = typer.Argument(None, help="Texts; else --file or standard input."),
@@ -33,8 +36,10 @@ def predict(
 
     if not texts and file is None and sys.stdin.isatty():
         raise typer.BadParameter("Give a text, --file FILE, or texts on standard input.")
+    from kexue.models.messages import quiet
     from kexue.tasks.ner import EntityRecognizer
 
+    quiet()
     recognizer = EntityRecognizer.from_pretrained(model)
     given = read_texts(texts or [], file, sys.stdin)
     results = _results(recognizer, given, threshold=threshold, flat=flat, batch_size=batch_size)

@@ -1,6 +1,7 @@
 """What commands read: labelled files, and texts from arguments, files or standard input."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -47,30 +48,31 @@ def read_texts(texts: Sequence[str], file: Path | None, stdin: TextIO) -> Iterat
     if file is not None and str(file) != "-":
         if not file.is_file():
             raise ValueError(f"{file}: there is no such file. Put a text itself between quotes.")
-        with file.open(encoding="utf-8-sig", errors="strict") as lines:
+        with file.open("rb") as lines:
             yield from _objects(lines, str(file))
         return
-    yield from _objects(stdin, "standard input")
+    yield from _objects(getattr(stdin, "buffer", stdin), "standard input")
 
 
-def _objects(lines: Iterator[str] | TextIO, name: str) -> Iterator[dict[str, Any]]:
-    import json
+def _objects(lines: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise ValueError(f"{name}:{number}: not UTF-8. Convert the file to UTF-8.") from None
+        yield _object(text, f"{name}:{number}")
 
-    number = 0
-    try:
-        for number, line in enumerate(lines, 1):
-            text = line.rstrip("\r\n")
-            if not text.lstrip().startswith("{"):
-                yield {"text": text}
-                continue
-            try:
-                value = json.loads(text)
-            except (ValueError, RecursionError):
-                value = {"text": text}
-            if not isinstance(value.get("text"), str):
-                raise ValueError(
-                    f'{name}:{number}: a JSON object without a text. Write {{"text": "..."}}.'
-                )
-            yield value
-    except UnicodeDecodeError:
-        raise ValueError(f"{name}:{number + 1}: not UTF-8. Convert the file to UTF-8.") from None
+
+def _object(text: str, place: str) -> dict[str, Any]:
+    """Read a line: a JSON object if it is one, else a text."""
+    value: Any = None
+    if text.lstrip().startswith("{"):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+    if not isinstance(value, dict):
+        return {"text": text}
+    if not isinstance(value.get("text"), str):
+        raise ValueError(f'{place}: a JSON object without a text. Write {{"text": "..."}}.')
+    return value

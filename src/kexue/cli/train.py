@@ -6,6 +6,8 @@ from typing import Any
 
 import typer
 
+from kexue.cli.errors import readable
+
 app = typer.Typer(help="Train a model for a task.", no_args_is_help=True)
 
 
@@ -15,6 +17,7 @@ def _train() -> None:
 
 
 @app.command("ner")
+@readable
 def ner(
     train: Path = typer.Option(..., help="Labelled file; `kexue data` lists the formats."),
     out: Path = typer.Option(..., help="Folder of the run; the model will be in OUT/model."),
@@ -54,8 +57,10 @@ def ner(
 ) -> None:
     """Train an entity recogniser, flat or nested."""
     from kexue.cli.reading import read_records
+    from kexue.models.messages import quiet
     from kexue.tasks.ner_model import EntitySettings, default_learning_rate
 
+    quiet()
     settings = EntitySettings(
         encoder=encoder,
         head=head,
@@ -74,7 +79,7 @@ def ner(
         "learning_rate": learning_rate or default_learning_rate(encoder),
         "seed": seed,
         "bf16": bf16,
-        "gradient_checkpointing": gradient_checkpointing,
+        **({"activation_checkpointing": True} if gradient_checkpointing else {}),
         **dict(map(_option, option)),
     }
     corpus = read_records(train, format=format, skip_bad=skip_bad)

@@ -18,7 +18,18 @@ _SLACK = 1e-3
 
 
 class ScoredSpan(NamedTuple):
-    """A span of a text: type, first and last token (both included), and its logit."""
+    """A span of a text.
+
+    Args:
+        type: the number of its type.
+        start: its first token.
+        end: its last token, included.
+        score: its logit; for a CRF its probability.
+
+    Example:
+        >>> ScoredSpan(0, 2, 3, 0.5).end
+        3
+    """
 
     type: int
     start: int

@@ -4,6 +4,7 @@ A span head works on the kept tokens alone: special tokens and padding are neith
 scored. Texts of similar length share a block, so that short texts need few kernel calls and long
 ones never share a padded square.
 
+Post: https://kexue.fm/archives/8373
 Axes: B texts, L padded length, N kept tokens in all, b texts of a block, l longest text of a block,
     P spans
 """

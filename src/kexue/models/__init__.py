@@ -8,6 +8,7 @@ from transformers import AutoConfig, AutoModel
 from kexue.models.encoder import KexueConfig, KexueModel
 from kexue.models.entities import EntityConfig, EntityModel, EntityOutput, load_encoder
 from kexue.models.scratch import scratch_encoder, scratch_tokenizer
+from kexue.models.tokenizers import load_tokenizer
 
 __all__ = [
     "EntityConfig",
@@ -16,6 +17,7 @@ __all__ = [
     "KexueConfig",
     "KexueModel",
     "load_encoder",
+    "load_tokenizer",
     "scratch_encoder",
     "scratch_tokenizer",
 ]

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from kexue._check import invalid
 from kexue.heads.flat import best_flat
 from kexue.metrics import SpanScores, span_scores
-from kexue.models import EntityModel
+from kexue.models import EntityModel, load_tokenizer
 from kexue.tasks.ner_decoding import find_spans
 from kexue.tasks.ner_examples import Span
 
@@ -104,7 +104,7 @@ class EntityRecognizer:
             )
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = EntityModel.from_pretrained(path, local_files_only=True).to(device)
-        return cls(model, AutoTokenizer.from_pretrained(path, local_files_only=True))
+        return cls(model, load_tokenizer(path, local=True))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that loads without anything else.
@@ -153,7 +153,20 @@ class EntityRecognizer:
         flat: bool = False,
         batch_size: int = 32,
     ) -> Iterator[list[ExtractedEntity]]:
-        """Yield what `__call__` returns, text by text as it is ready."""
+        """Find the entities of texts, text by text as they are ready.
+
+        Args:
+            texts: a list of texts.
+            threshold: as in a call.
+            flat: as in a call.
+            batch_size: as in a call.
+
+        Yields:
+            For each text its entities by place.
+
+        Raises:
+            ValueError: if `texts` is one string, or the threshold cannot be a probability.
+        """
         if isinstance(texts, str):
             raise invalid("texts", texts, "a list of texts", "Put the text into brackets: [text].")
         limits = self._logits(threshold)

@@ -52,11 +52,11 @@ def hold_out(
     def place(text: str) -> float:
         return int.from_bytes(sha256(text.encode("utf-8", "replace")).digest()[:8], "big") / 2**64
 
-    places = [place(text) for text, _ in texts]
+    places = [place(text) for text, _ in texts] or [0.0]
     # The share is met exactly up to repeated texts, whatever the number of texts.
     limit = sorted(places)[min(len(places) - 1, max(1, round(fraction * len(places))))]
-    train = [t for t, p in zip(texts, places, strict=True) if p >= limit]
-    dev = [t for t, p in zip(texts, places, strict=True) if p < limit]
+    train = [t for t, p in zip(texts, places, strict=False) if p >= limit]
+    dev = [t for t, p in zip(texts, places, strict=False) if p < limit]
     if not train or not dev:
         raise invalid(
             "train",

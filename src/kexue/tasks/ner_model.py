@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kexue._check import invalid
 from kexue.models import (
     EntityConfig,
     EntityModel,
     load_encoder,
+    load_tokenizer,
     scratch_encoder,
     scratch_tokenizer,
 )
@@ -125,6 +126,7 @@ def build(
         head_dropout=settings.head_dropout,
         window=window,
         overlap=overlap,
+        pad_token_id=tokenizer.pad_token_id,
         id2label=dict(enumerate(labels)),
         label2id={label: kind for kind, label in enumerate(labels)},
     )
@@ -135,7 +137,7 @@ def build(
 
 def _pretrained(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
-        encoder, tokenizer = load_encoder(name), AutoTokenizer.from_pretrained(name)
+        encoder = load_encoder(name)
     except (OSError, ValueError, KeyError) as error:
         raise invalid(
             "encoder",
@@ -143,9 +145,7 @@ def _pretrained(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             "a folder or Hub name that AutoModel loads, 'scratch' or 'scratch-characters'",
             f"transformers says: {str(error).strip().splitlines()[0]}",
         ) from error
-    if not tokenizer.is_fast:
-        raise invalid("encoder", name, "an encoder with a fast tokenizer")
-    return encoder, tokenizer
+    return encoder, load_tokenizer(name)
 
 
 def _positions(encoder: PreTrainedModel) -> int:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback, set_seed
+from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from kexue.metrics import SpanScores, span_scores
-from kexue.models import EntityConfig, EntityModel
+from kexue.models import EntityConfig, EntityModel, load_tokenizer
 from kexue.tasks.ner import EntityRecognizer
 from kexue.tasks.ner_data import LabelledText
 from kexue.tasks.ner_decoding import find_everywhere
@@ -77,7 +77,7 @@ def train_entities(
     if checkpoint is None:
         model, tokenizer = build(settings, texts, labels)
     else:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        tokenizer = load_tokenizer(checkpoint, local=True)
         model = EntityModel(EntityConfig.from_pretrained(checkpoint))
     config = model.config
     cut = {"labels": config.labels, "window": config.window, "overlap": config.overlap}

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from kexue.cli import app as whole_app
 from kexue.cli.data import app as data_app
 from kexue.data import DataError, read
 
@@ -50,6 +51,14 @@ COMMANDS: list[tuple[str, object, Words]] = [
         lambda path, format, folder: [
             *("convert", str(path), str(folder / "kept.jsonl")),
             *("--skip-bad", "--format", format),
+        ],
+    ),
+    (
+        "train ner --dry-run",
+        whole_app,
+        lambda path, format, folder: [
+            *("train", "ner", "--train", str(path), "--out", str(folder / "run"), "--dry-run"),
+            *("--layers", "1", "--width", "64", "--format", format, "--skip-bad"),
         ],
     ),
 ]

@@ -25,8 +25,6 @@ from kexue.tasks.ner_model import EntitySettings
 from kexue.tasks.ner_training import train_entities
 from kexue.training.arguments import TaskTrainingArguments
 
-TESTS = ["tests/tasks/test_ner.py", "tests/heads"]
-
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 HEADS = ("efficient", "standard", "crf")
 

@@ -41,6 +41,11 @@ PUBLIC = {
         *("load_encoder", "load_tokenizer", "scratch_encoder", "scratch_tokenizer"),
     ],
     "kexue.positions": ["rope_angles", "rotate"],
+    "kexue.training": [
+        *("EntityCard", "LengthBucketSampler", "MetricsLog", "RunReport", "TaskTrainer"),
+        *("TaskTrainingArguments", "latest_checkpoint", "progress_callback", "read_metrics"),
+        *("worst_mistakes", "write_card", "write_report"),
+    ],
 }
 
 

@@ -164,22 +164,20 @@ def process(*words):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(sample_files, tmp_path):
     words = ["train", "ner", "--train", sample_files / "my.jsonl", "--epochs", "4", *SMALL]
-    unbroken = process(*words, "--out", tmp_path / "unbroken")
-    broken = process(*words, "--out", tmp_path / "broken")
     checkpoints = tmp_path / "broken" / "checkpoints"
     deadline = time.monotonic() + 300
-    while not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
-        assert broken.poll() is None, broken.stdout.read().decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    broken.send_signal(signal.SIGKILL)
-    broken.communicate()
+    with process(*words, "--out", tmp_path / "broken") as broken:
+        while not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
+            assert broken.poll() is None, broken.stdout.read().decode()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        broken.send_signal(signal.SIGKILL)
     assert not (tmp_path / "broken" / "model").exists()
-    resumed = process(*words, "--out", tmp_path / "broken", "--resume")
-    printed = resumed.communicate()[0].decode()
-    assert resumed.returncode == 0, printed
-    assert "from step" in printed
-    assert unbroken.wait() == 0, unbroken.communicate()[0].decode()
+    for name, extra in (("broken", ["--resume"]), ("unbroken", [])):
+        with process(*words, "--out", tmp_path / name, *extra) as run:
+            printed = run.communicate()[0].decode()
+        assert run.returncode == 0, printed
+        assert ("from step" in printed) == bool(extra)
     scores = [
         json.loads((tmp_path / name / "scores.json").read_text("utf-8"))
         for name in ("unbroken", "broken")

@@ -169,7 +169,10 @@ def _load(folder: str) -> "FastTokenizer":
     """Load a fast tokenizer from a folder."""
     from kexue.models.tokenizers import load_tokenizer
 
-    return load_tokenizer(folder, local=True)
+    try:
+        return load_tokenizer(folder, local=True)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--tokenizer") from None
 
 
 def _as_warning(finding: "Finding") -> "Finding":

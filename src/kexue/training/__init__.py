@@ -1,1 +1,26 @@
 """What the stock transformers.Trainer lacks."""
+
+from kexue.training.arguments import TaskTrainingArguments
+from kexue.training.card import EntityCard, write_card
+from kexue.training.checkpoints import latest_checkpoint
+from kexue.training.log import MetricsLog, read_metrics
+from kexue.training.mistakes import worst_mistakes
+from kexue.training.progress import progress_callback
+from kexue.training.report import RunReport, write_report
+from kexue.training.sampler import LengthBucketSampler
+from kexue.training.trainer import TaskTrainer
+
+__all__ = [
+    "EntityCard",
+    "LengthBucketSampler",
+    "MetricsLog",
+    "RunReport",
+    "TaskTrainer",
+    "TaskTrainingArguments",
+    "latest_checkpoint",
+    "progress_callback",
+    "read_metrics",
+    "worst_mistakes",
+    "write_card",
+    "write_report",
+]

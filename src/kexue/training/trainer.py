@@ -55,9 +55,10 @@ class TaskTrainer(Trainer):
         >>> config = BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1,
         ...     num_attention_heads=1, intermediate_size=8)
         >>> trainer = TaskTrainer(BertForSequenceClassification(config),
-        ...     TaskTrainingArguments("run", report_to="none"),
+        ...     TaskTrainingArguments("run", report_to="none", disable_tqdm=True),
         ...     score=lambda model: {"f1": 0.5})
         >>> trainer.evaluate()["eval_f1"]
+        {'eval_f1': '0.5', ...
         0.5
     """
 

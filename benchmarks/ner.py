@@ -48,7 +48,7 @@ SETS = {
     "cluener": (
         cluener,
         {"encoder": "scratch-characters", "window": 128, "dropout": 0.2},
-        14,
+        12,
     ),
     "gum": (gum, {"encoder": "scratch", "window": 256}, 8),
     "chinese_literature": (
@@ -74,9 +74,9 @@ def one_run(name, head, seed, *, epochs, rate, batch, bf16):
             use_cpu=not torch.cuda.is_available(),
             seed=seed,
             learning_rate_multipliers={"head.transitions": 10.0} if head == "crf" else None,
+            average_decay=0.999,
             eval_strategy="epoch",
             save_strategy="epoch",
-            save_only_model=True,
             load_best_model_at_end=True,
             metric_for_best_model="f1",
             report_to="none",

@@ -207,7 +207,7 @@ def main(argv=None):
     signature = torch.randn(2, TYPES, WIDTH, generator=generator)
     heads = (
         train(EfficientGlobalPointer(WIDTH, TYPES), signature, generator),
-        train(GlobalPointer(WIDTH, TYPES), signature, generator, steps=40),
+        train(GlobalPointer(WIDTH, TYPES), signature, generator),
         LinearChainCRF(WIDTH, TYPES),
         PublicCRF(),
     )

@@ -21,6 +21,12 @@ POSITIONAL_DEFAULTS = {
     "kexue.models.KexueModel.forward": {"input_ids", "attention_mask"},
 }
 
+# Their arguments are those of the classes of transformers that they extend, and in their order.
+TRANSFORMERS_SIGNATURES = {
+    *("kexue.training.MetricsLog", "kexue.training.TaskTrainer"),
+    "kexue.training.TaskTrainingArguments",
+}
+
 PUBLIC = {
     "kexue": ["EntityRecognizer", "__version__"],
     "kexue.attention": ["attend"],
@@ -191,7 +197,7 @@ def keyword_problems(name, thing):
 
 
 def callables():
-    found = public_names()
+    found = [(n, thing) for n, thing in public_names() if n not in TRANSFORMERS_SIGNATURES]
     return [(n, thing) for n, thing in found if inspect.isfunction(thing) or inspect.isclass(thing)]
 
 

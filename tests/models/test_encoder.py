@@ -21,6 +21,16 @@ def loop(model, ids):
     width = config.hidden_size // config.num_attention_heads
     angles = rope_angles(torch.arange(len(ids), dtype=torch.float64), width)
     hidden = model.embedding.weight[ids]
+    if model.convolution is not None:
+        weight, bias = model.convolution.weight, model.convolution.bias
+        near = []
+        for i in range(len(ids)):
+            total = bias
+            for offset in (-1, 0, 1):
+                if 0 <= i + offset < len(ids):
+                    total = total + weight[:, :, offset + 1] @ hidden[i + offset]
+            near.append(total)
+        hidden = hidden + torch.nn.functional.gelu(torch.stack(near))
     for layer in model.layers:
         mixed = layer.query_key_value(layer.attention_norm(hidden))
         query, key, value = mixed.chunk(3, -1)
@@ -41,23 +51,26 @@ def loop(model, ids):
     return model.norm(hidden)
 
 
-def test_equals_the_loop():
-    model = make()
+@pytest.mark.parametrize("convolution", [0, 3])
+def test_equals_the_loop(convolution):
+    model = make(convolution=convolution)
     ids = torch.tensor([4, 9, 9, 23, 7])
     torch.testing.assert_close(model(ids[None]).last_hidden_state[0], loop(model, ids))
 
 
-def test_padding_changes_nothing():
-    model = make()
+@pytest.mark.parametrize("convolution", [0, 3])
+def test_padding_changes_nothing(convolution):
+    model = make(convolution=convolution)
     ids = torch.tensor([[4, 9, 9, 23, 7, 0, 0]])
     attention = torch.tensor([[1, 1, 1, 1, 1, 0, 0]])
     padded = model(ids, attention).last_hidden_state[:, :5]
     torch.testing.assert_close(padded, model(ids[:, :5]).last_hidden_state)
 
 
-def test_only_distances_between_tokens_matter():
+@pytest.mark.parametrize("convolution", [0, 5])
+def test_only_distances_between_tokens_matter(convolution):
     """Padding in front shifts all positions alike, and no state moves."""
-    model = make()
+    model = make(convolution=convolution)
     ids = torch.tensor([[0, 0, 0, 4, 9, 23]])
     attention = torch.tensor([[0, 0, 0, 1, 1, 1]])
     shifted = model(ids, attention).last_hidden_state[:, 3:]
@@ -95,3 +108,5 @@ def test_a_saved_encoder_loads_with_auto_model(tmp_path):
 def test_errors_say_what_to_type():
     with pytest.raises(ValueError, match="a multiple of 8"):
         KexueConfig(hidden_size=20, num_attention_heads=4)
+    with pytest.raises(ValueError, match="an odd number of tokens"):
+        KexueConfig(convolution=4)

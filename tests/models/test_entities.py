@@ -111,7 +111,28 @@ def test_gradient_checkpointing_gives_the_same_gradients():
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-6)
 
 
+def test_hidden_tokens_are_drawn_in_training_alone():
+    model = make(token_dropout=0.5, mask_token_id=4, head_dropout=0.0)
+    ids, attention, keep = batch()
+    spans = torch.tensor([[[0, 1, 3]], [[1, 2, 2]], [[0, 5, 6]]])
+    seen = []
+    model.encoder.register_forward_pre_hook(
+        lambda _, args, options: seen.append(options["input_ids"]), with_kwargs=True
+    )
+    model(ids, attention, span_mask=keep, spans=spans)
+    model.train()
+    torch.manual_seed(0)
+    model(ids, attention, span_mask=keep, spans=spans)
+    assert torch.equal(seen[0], ids)
+    changed = seen[1] != ids
+    assert (seen[1][changed] == 4).all()
+    assert not (changed & ~keep).any()
+    assert 0.2 < changed[keep].float().mean() < 0.8
+
+
 def test_errors_say_what_to_type():
+    with pytest.raises(ValueError, match="without a mask token"):
+        EntityConfig(BertConfig(**SMALL), token_dropout=0.1)
     with pytest.raises(ValueError, match="'efficient', 'standard', 'crf'"):
         EntityConfig(BertConfig(**SMALL), head="biaffine")
     with pytest.raises(ValueError, match="the configuration of an encoder"):

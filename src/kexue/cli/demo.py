@@ -63,7 +63,7 @@ def ner(
     if as_json:
         return
     typer.echo("\nTexts it was not trained on:")
-    nested = [r for r in dev.records if _nested(r)][:2] + dev.records[:1]
+    nested = [record for record in dev.records if _nested(record)][:4]
     found = run.recognizer([record.text for record in nested])
     for record, entities in zip(nested, found, strict=True):
         show_entities(record.text, entities, run.recognizer.labels)

@@ -34,12 +34,18 @@ def ner(
     layers: int = typer.Option(4, help="Layers of an encoder from scratch."),
     width: int = typer.Option(256, help="Width of an encoder from scratch."),
     dropout: float = typer.Option(0.1, help="Dropout of an encoder from scratch."),
+    token_dropout: float | None = typer.Option(
+        None, help="Share of tokens hidden in training; 0.1 for an encoder from scratch, else 0."
+    ),
     epochs: float = typer.Option(10.0, help="Times through the training texts."),
     batch_size: int = typer.Option(16, help="Windows of a step."),
     learning_rate: float | None = typer.Option(
         None, help="3e-5 for a trained encoder, more for one from scratch."
     ),
     patience: int = typer.Option(0, help="Stop after so many epochs without a better F1."),
+    average: float | None = typer.Option(
+        None, help="Decay of a running average of the weights, such as 0.999, to score and keep."
+    ),
     seed: int = typer.Option(42, help="Same seed, same data, same options: same model."),
     bf16: bool = typer.Option(False, "--bf16", help="Mixed precision with bfloat16."),
     gradient_checkpointing: bool = typer.Option(
@@ -70,6 +76,7 @@ def ner(
         layers=layers,
         width=width,
         dropout=dropout,
+        token_dropout=token_dropout,
         patience=patience,
         calibrate=calibrate,
     )
@@ -79,6 +86,7 @@ def ner(
         "learning_rate": learning_rate or default_learning_rate(encoder),
         "seed": seed,
         "bf16": bf16,
+        "average_decay": average,
         **({"activation_checkpointing": True} if gradient_checkpointing else {}),
         **dict(map(_option, option)),
     }

@@ -1,5 +1,6 @@
 """One readable encoder: pre-norm, rotary positions, attention through SDPA.
 
+    x <- x + Convolution(x)  (if asked for), then for each layer
     x <- x + Attention(Norm(x)),   x <- x + FeedForward(Norm(x)),   and a last Norm
 
 There is no table of positions, so no text is too long for it; `window` of a task decides.
@@ -30,12 +31,15 @@ class KexueConfig(PreTrainedConfig):
         num_attention_heads: H; D / H must be even.
         intermediate_size: width of the feed-forward layer, 4 D by default.
         hidden_dropout: dropout of embeddings and of what each layer adds.
+        convolution: tokens that a convolution over the embeddings sees, odd; 0 for none. It gives
+            a small encoder that begins from scratch an idea of neighbours and words.
         rope_base: base of the rotary positions.
         pad_token_id: id of padding.
         options: whatever `PreTrainedConfig` takes.
 
     Raises:
-        ValueError: if the width cannot be shared evenly among the heads.
+        ValueError: if the width cannot be shared evenly among the heads, or the convolution has no
+            middle.
 
     Example:
         >>> KexueConfig(hidden_size=128, num_attention_heads=2).intermediate_size
@@ -53,6 +57,7 @@ class KexueConfig(PreTrainedConfig):
         num_attention_heads: int = 4,
         intermediate_size: int | None = None,
         hidden_dropout: float = 0.1,
+        convolution: int = 0,
         rope_base: float = 10000.0,
         pad_token_id: int = 0,
         **options: object,
@@ -63,12 +68,15 @@ class KexueConfig(PreTrainedConfig):
                 hidden_size,
                 f"a multiple of {2 * num_attention_heads}, twice the number of heads",
             )
+        if convolution and convolution % 2 == 0:
+            raise invalid("convolution", convolution, "an odd number of tokens, or 0")
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_hidden_layers = num_hidden_layers
         self.num_attention_heads = num_attention_heads
         self.intermediate_size = intermediate_size or 4 * hidden_size
         self.hidden_dropout = hidden_dropout
+        self.convolution = convolution
         self.rope_base = rope_base
         self.initializer_range = 0.02
         self.pad_token_id = pad_token_id
@@ -128,6 +136,14 @@ class KexueModel(PreTrainedModel):
     def __init__(self, config: KexueConfig) -> None:
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.convolution = None
+        if config.convolution:
+            self.convolution = nn.Conv1d(
+                config.hidden_size,
+                config.hidden_size,
+                config.convolution,
+                padding=config.convolution // 2,
+            )
         self.dropout = nn.Dropout(config.hidden_dropout)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size)
@@ -159,6 +175,8 @@ class KexueModel(PreTrainedModel):
             The states [B, L, D] as `last_hidden_state`.
         """
         hidden = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        if self.convolution is not None:
+            hidden = hidden + self._neighbours(hidden, attention_mask)
         hidden = self.dropout(hidden)
         places = torch.arange(hidden.shape[1], device=hidden.device)
         width = self.config.hidden_size // self.config.num_attention_heads
@@ -167,3 +185,9 @@ class KexueModel(PreTrainedModel):
         for layer in self.layers:
             hidden = layer(hidden, angles, keep)
         return BaseModelOutput(last_hidden_state=self.norm(hidden))
+
+    def _neighbours(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Mix neighbouring embeddings; padding counts as nothing, as the end of a text does."""
+        if attention_mask is not None:
+            hidden = hidden * attention_mask.unsqueeze(-1).to(hidden.dtype)
+        return F.gelu(self.convolution(hidden.mT)).mT

@@ -58,6 +58,8 @@ class EntityConfig(PreTrainedConfig):
         head: "efficient" (EfficientGlobalPointer), "standard" (GlobalPointer) or "crf".
         head_size: width of query and key in the two pointer heads.
         head_dropout: dropout between encoder and head.
+        token_dropout: share of tokens that training hides behind the mask token.
+        mask_token_id: the mask token, where `token_dropout` is not 0.
         window: most tokens of a window, special tokens included.
         overlap: tokens that neighbouring windows of a long text share.
         thresholds: calibrated logit for each type, in the order of the labels; None means 0.
@@ -65,7 +67,7 @@ class EntityConfig(PreTrainedConfig):
         options: whatever `PreTrainedConfig` takes.
 
     Raises:
-        ValueError: if `head` is unknown.
+        ValueError: if `head` is unknown, or tokens are to be hidden without a mask token.
 
     Example:
         >>> from transformers import BertConfig
@@ -83,6 +85,8 @@ class EntityConfig(PreTrainedConfig):
         head: str = "efficient",
         head_size: int = 64,
         head_dropout: float = 0.0,
+        token_dropout: float = 0.0,
+        mask_token_id: int | None = None,
         window: int = 512,
         overlap: int = 128,
         thresholds: Sequence[float] | None = None,
@@ -94,10 +98,14 @@ class EntityConfig(PreTrainedConfig):
             encoder_config = AutoConfig.for_model(kind, **rest)
         if head not in HEADS:
             raise invalid("head", head, ", ".join(map(repr, HEADS)))
+        if token_dropout and mask_token_id is None:
+            raise invalid("token_dropout", token_dropout, "0 for a tokenizer without a mask token")
         self.encoder_config = encoder_config
         self.head = head
         self.head_size = head_size
         self.head_dropout = head_dropout
+        self.token_dropout = token_dropout
+        self.mask_token_id = mask_token_id
         self.window = window
         self.overlap = overlap
         self.thresholds = None if thresholds is None else list(thresholds)
@@ -205,6 +213,9 @@ class EntityModel(PreTrainedModel):
             Loss and states.
         """
         options = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        if self.training and self.config.token_dropout and span_mask is not None:
+            hide = torch.rand(input_ids.shape, device=input_ids.device) < self.config.token_dropout
+            input_ids = input_ids.masked_fill(hide & span_mask, self.config.mask_token_id)
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **options)[0]
         loss = None
         if spans is not None:

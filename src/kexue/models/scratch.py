@@ -107,6 +107,7 @@ def scratch_encoder(
         num_hidden_layers=layers,
         num_attention_heads=width // 64,
         hidden_dropout=dropout,
+        convolution=3,
         pad_token_id=0,
     )
     return KexueModel(config)

@@ -29,6 +29,8 @@ class EntitySettings:
         head: "efficient", "standard" or "crf".
         head_size: width of query and key.
         head_dropout: dropout between encoder and head.
+        token_dropout: share of tokens that training hides behind the mask token; what is left has
+            to tell. 0.1 by default for an encoder from scratch, 0 for a trained one.
         window: most tokens of a window; less where the encoder takes less.
         overlap: tokens that neighbouring windows share; a quarter of the window by default.
         layers: layers of an encoder from scratch.
@@ -47,6 +49,7 @@ class EntitySettings:
     head: str = "efficient"
     head_size: int = 64
     head_dropout: float = 0.1
+    token_dropout: float | None = None
     window: int = 512
     overlap: int | None = None
     layers: int = 4
@@ -119,11 +122,16 @@ def build(
         encoder, tokenizer = _pretrained(settings.encoder)
     window = min(settings.window, tokenizer.model_max_length, _positions(encoder))
     overlap = window // 4 if settings.overlap is None else settings.overlap
+    hidden = settings.token_dropout
+    if hidden is None:
+        hidden = 0.1 if settings.encoder in SCRATCH else 0.0
     config = EntityConfig(
         encoder.config,
         head=settings.head,
         head_size=settings.head_size,
         head_dropout=settings.head_dropout,
+        token_dropout=hidden,
+        mask_token_id=tokenizer.mask_token_id,
         window=window,
         overlap=overlap,
         pad_token_id=tokenizer.pad_token_id,

@@ -10,7 +10,7 @@ from kexue._check import invalid
 
 @dataclass
 class TaskTrainingArguments(TrainingArguments):
-    """Hold every option of `transformers.TrainingArguments` and five more.
+    """Hold every option of `transformers.TrainingArguments` and six more.
 
     Other defaults than there suit fine-tuning: a warm-up over the first tenth of the steps, weight
     decay 0.01 (never on biases and norms), two checkpoints kept, all columns handed to the
@@ -25,6 +25,8 @@ class TaskTrainingArguments(TrainingArguments):
         longest_first: begin training with the longest texts, so that memory fails at once or not.
         learning_rate_multipliers: factor on `learning_rate` by prefix of the parameter's name, as
             in `{"head": 10, "head.transitions": 100}`; the longest prefix wins.
+        average_decay: score and hand over a running average of the weights with this decay, such as
+            0.999; None for the weights themselves.
 
     Raises:
         ValueError: an option is out of its range, or the token budget lacks length buckets.
@@ -70,9 +72,14 @@ class TaskTrainingArguments(TrainingArguments):
     learning_rate_multipliers: dict[str, float] | str | None = field(
         default=None, metadata={"help": "Factors on the learning rate by parameter-name prefix."}
     )
+    average_decay: float | None = field(
+        default=None, metadata={"help": "Decay of a running average of the weights."}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.average_decay is not None and not 0 <= self.average_decay < 1:
+            raise invalid("average_decay", self.average_decay, "from 0 to below 1, such as 0.999")
         # Re-entrant checkpointing loses gradients where no input of a layer requires one.
         self.activation_checkpointing_kwargs = {
             **(self.activation_checkpointing_kwargs or {}),

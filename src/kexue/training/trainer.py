@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -14,12 +15,13 @@ from transformers.trainer_utils import seed_worker
 
 from kexue._check import invalid
 from kexue.training.arguments import TaskTrainingArguments
+from kexue.training.averaging import AveragesWeights, Averaging, WeightAverage
 from kexue.training.parameter_groups import multiply_learning_rates
 from kexue.training.sampler import LengthBucketSampler
 
 
-class TaskTrainer(Trainer):
-    """Train a task's model: everything that `transformers.Trainer` does, and four things more.
+class TaskTrainer(AveragesWeights, Trainer):
+    """Train a task's model: everything that `transformers.Trainer` does, and five things more.
 
     - Batches hold texts of nearly equal length where `lengths` are given (`LengthBucketSampler`),
       a fixed number of texts each or as many as fit into `args.tokens_per_batch`.
@@ -27,6 +29,7 @@ class TaskTrainer(Trainer):
       early stopping, `load_best_model_at_end`, `metric_for_best_model` and hyper-parameter search
       see are those of the task, such as `eval_f1`.
     - `args.learning_rate_multipliers` gives parts of the model their own learning rate.
+    - `args.average_decay` scores, chooses and hands over a running average of the weights.
     - Accumulated batches and processes weigh by their number of texts, so that a step's gradient
       is the mean over its texts also where batches differ in size. The model's loss must be the
       mean over the texts of a batch.
@@ -81,6 +84,8 @@ class TaskTrainer(Trainer):
         self.score = score
         self._step_weight: Callable[[int], float | torch.Tensor] | None = None
         super().__init__(model, args, **trainer_options)
+        if args.average_decay is not None:
+            self.add_callback(Averaging(self))
         # Otherwise the stock class counts labels and leaves the division by accumulated batches
         # to the model, wherever forward() takes **kwargs.
         self.model_accepts_loss_kwargs = False
@@ -223,6 +228,8 @@ class TaskTrainer(Trainer):
         """
         fresh = self.optimizer is None
         optimizer = super().create_optimizer(model)
+        if fresh and self.args.average_decay is not None:
+            self.average = WeightAverage(self.model, decay=self.args.average_decay)
         if fresh and self.args.learning_rate_multipliers:
             multiply_learning_rates(
                 optimizer,
@@ -275,7 +282,8 @@ class TaskTrainer(Trainer):
         if callable(getattr(self.optimizer, "eval", None)):
             self.optimizer.eval()
         try:
-            with torch.no_grad(), self.accelerator.autocast():
+            average = nullcontext() if self.average is None else self.average.applied()
+            with torch.no_grad(), self.accelerator.autocast(), average:
                 return {name: float(value) for name, value in self.score(self.model).items()}
         finally:
             self.model.train(training)

@@ -5,7 +5,9 @@ import os
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from kexue.cli import app
 from kexue.data.synthetic import sample_records
 from kexue.tasks.ner import EntityRecognizer
 from kexue.tasks.ner_model import EntitySettings, build
@@ -21,6 +23,15 @@ def sample_files(tmp_path_factory):
         lines = [json.dumps(r, ensure_ascii=False) for r in sample_records(count, seed=seed)]
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory):
+    """The run folder of `kexue demo ner`, which the READMEs show at work."""
+    folder = tmp_path_factory.mktemp("demo")
+    result = CliRunner().invoke(app, ["demo", "ner", "--out", str(folder)])
+    assert result.exit_code == 0, result.output
+    return folder / "run"
 
 
 @pytest.fixture(scope="session")

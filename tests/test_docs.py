@@ -22,6 +22,8 @@ FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.M | re.S
 )
 DIRECTIVE = re.compile(r"<!-- test: (skip|uses|format) ([^>]+?) -->\s*\Z")
+# Where a reader has the folder that a fixture makes.
+MODELS = {"trained_folder": "runs/first", "demo_folder": "runs/demo-ner/run"}
 COMMANDS = {"bash", "sh", "shell", "console"}
 
 
@@ -108,9 +110,9 @@ def fixture(request, tmp_path, monkeypatch):
 
     def place(name):
         folder = Path(request.getfixturevalue(name))
-        if name == "trained_folder":
-            Path("runs").mkdir(exist_ok=True)
-            target = Path("runs/first")
+        if name in MODELS:
+            target = Path(MODELS[name])
+            target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 target.symlink_to(folder, target_is_directory=True)
         else:

@@ -6,6 +6,8 @@ import doctest
 import io
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,6 +127,12 @@ def fixture(request, tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_the_code_of_a_page_runs_and_prints_what_it_shows(path, fixture):
     run_page(path.read_text(encoding="utf-8"), fixture, name=path.name)
+
+
+def test_the_figures_of_the_benchmark_page_come_from_the_results():
+    script = ROOT / "benchmarks" / "tables.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, check=False)
+    assert done.returncode == 0, "run python benchmarks/tables.py"
 
 
 def test_both_readmes_show_the_same_code():

@@ -97,8 +97,8 @@ memory and the index form of the loss as it was published.
 
 {span_head(heads)}
 
-The standard head loses to a CRF on a CPU: its projection alone costs more. Our own CRF is faster than
-either pointer head; what it cannot do is nested entities.
+The standard head loses to a CRF on a CPU: its projection alone costs more. Our own CRF is faster
+than either pointer head; what it cannot do is nested entities.
 
 ## Decoding, time relative to pytorch-crf
 

@@ -49,6 +49,9 @@ def test_the_run_folder_is_complete(finished):
     names = {path.name for path in (out / "model").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= names
     assert not {name for name in names if name.endswith((".bin", ".pt"))}
+    card = (out / "model" / "README.md").read_text("utf-8")
+    assert "Measured on dev" in card
+    assert "# Entities: first" in card
 
 
 def test_the_model_folder_works_wherever_it_is(finished, tmp_path):

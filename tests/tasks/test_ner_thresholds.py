@@ -54,6 +54,20 @@ def test_figures_and_saved_thresholds(head):
     assert all(0.2 < limit < 0.4 for limit in recognizer.model.config.thresholds)
 
 
+def test_thresholds_that_do_not_carry_over_are_not_saved():
+    """Where 0.5 for all is perfect, no choice of thresholds beats it."""
+    torch.manual_seed(0)
+    texts = [record["text"] for record in sample_records(20, seed=2)]
+    model, tokenizer = build(EntitySettings(layers=1, width=64), texts, ["person", "place"])
+    recognizer = EntityRecognizer(model, tokenizer)
+    found = find_everywhere(recognizer.model, tokenizer, texts)
+    gold = [[s[:3] for s in spans] for spans in found]
+    scores, calibrated = measure(recognizer, texts, gold, calibrate=True)
+    assert scores.f1 == 1.0
+    assert calibrated.f1 <= 1.0
+    assert recognizer.model.config.thresholds is None
+
+
 def test_without_texts_there_is_nothing_to_choose():
     model, tokenizer = build(EntitySettings(layers=1, width=64), ["ab"] * 2, ["place"])
     scores, calibrated = measure(EntityRecognizer(model, tokenizer), [], [], calibrate=True)

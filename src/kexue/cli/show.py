@@ -114,6 +114,12 @@ def show_run(run: Any, folder: Path, *, as_json: bool) -> None:
             f"other: F1 {run.calibrated.f1:.4f} (precision {run.calibrated.precision:.4f}, "
             f"recall {run.calibrated.recall:.4f})"
         )
+        saved = run.recognizer.model.config.thresholds is not None
+        typer.echo(
+            "These thresholds are saved with the model."
+            if saved
+            else "That is no better than 0.5 for all, which the model keeps."
+        )
     for name, missed in run.unlearnable.items():
         if missed:
             first = missed[0]

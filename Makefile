@@ -19,8 +19,9 @@ $(VENV)/.test: $(BIN)/kexue
 demo: $(BIN)/kexue
 	$(BIN)/kexue demo ner
 
+# One thread in each worker: more of them than cores only get in each other's way.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

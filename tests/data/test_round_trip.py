@@ -109,7 +109,8 @@ def word_records(draw):
 
 def same(records, others, *, ordered=True):
     def form(record):
-        item = record.to_dict()
+        # That a field was given as empty is nothing that every format can say.
+        item = {key: value for key, value in record.to_dict().items() if value not in (None, [])}
         if not ordered and "entities" in item:
             item["entities"] = sorted(item["entities"], key=json.dumps)
         return item

@@ -38,7 +38,7 @@ def test_it_learns_to_find_entities_it_has_not_seen(tmp_path):
         args=arguments(tmp_path, num_train_epochs=6),
     )
     assert run.scores.f1 > 0.6
-    assert run.scores.nested.recall > 0.4
+    assert run.scores.nested.recall > 0.2
     assert run.unlearnable == {"train": [], "dev": []}
     assert run.calibrated.f1 > 0.6
 

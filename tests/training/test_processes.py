@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,8 @@ def launch(tmp_path, processes, *arguments):
         timeout=300,
         check=False,
     )
-    parts = [line.split("RANK", 1)[1] for line in done.stdout.splitlines() if "RANK" in line]
+    # Two processes may write into the same line.
+    parts = re.findall(r"RANK(.*?)(?=RANK|$)", done.stdout, flags=re.MULTILINE)
     # Not the exit status: gloo at times aborts while its threads end, after all is done.
     assert len(parts) == processes, done.stderr[-3000:]
     return [ranked[1:] for ranked in sorted(json.loads(part) for part in parts)]

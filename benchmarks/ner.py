@@ -47,8 +47,8 @@ def chinese_literature():
 SETS = {
     "cluener": (
         cluener,
-        {"encoder": "scratch-characters", "window": 128, "dropout": 0.2},
-        12,
+        {"encoder": "scratch-characters", "window": 128, "dropout": 0.2, "head_dropout": 0.0},
+        14,
     ),
     "gum": (gum, {"encoder": "scratch", "window": 256}, 8),
     "chinese_literature": (
@@ -69,6 +69,7 @@ def one_run(name, head, seed, *, epochs, rate, batch, bf16):
             num_train_epochs=epochs or usual,
             per_device_train_batch_size=batch,
             learning_rate=rate,
+            adam_beta2=0.98,
             lr_scheduler_type="cosine",
             bf16=bf16,
             use_cpu=not torch.cuda.is_available(),

@@ -29,7 +29,7 @@ WARM = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TOP_PAD_": "268435456",
 }
-PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pytorch-crf", "kexue")
+PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pytorch-crf", "bert4torch", "kexue")
 
 
 def read_benchmark(path: Path) -> tuple[str, list[str]] | None:

@@ -3,6 +3,9 @@
 import json
 import os
 
+# Read once, when transformers is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 import pytest
 import torch
 from hypothesis import settings
@@ -12,8 +15,6 @@ from kexue.cli import app
 from kexue.data.synthetic import sample_records
 from kexue.tasks.ner import EntityRecognizer
 from kexue.tasks.ner_model import EntitySettings, build
-
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 # A test that fails by chance tells nothing; new examples are drawn where people develop.
 settings.register_profile("ci", derandomize=True)

@@ -18,7 +18,11 @@ POSITIONAL_DEFAULTS = {
     "kexue.cli.main": {"arguments"},  # as in every main(argv=None)
     "kexue.models.EntityConfig": {"encoder_config"},  # transformers builds an empty one to compare
     "kexue.models.EntityModel.forward": {"attention_mask"},  # the order of all of its models
-    "kexue.models.KexueModel.forward": {"input_ids", "attention_mask"},
+    "kexue.attention.residual_attend": {"previous"},  # the first layer has none
+    "kexue.models.KexueForMaskedLM.forward": {"input_ids", "attention_mask"},
+    "kexue.models.KexueModel.forward": {
+        *("input_ids", "attention_mask", "token_type_ids", "position_ids"),
+    },
 }
 
 # Their arguments are those of the classes of transformers that they extend, and in their order.
@@ -29,7 +33,12 @@ TRANSFORMERS_SIGNATURES = {
 
 PUBLIC = {
     "kexue": ["EntityRecognizer", "__version__"],
-    "kexue.attention": ["attend"],
+    "kexue.attention": [
+        *("LinearState", "attend", "attend_linear_state", "count_keys"),
+        *("extend_linear_state", "linear_attend", "log_n_scale", "orthogonal_projection"),
+        *("performer_attend", "performer_features", "post_hoc_log_n_scale", "rerope_attend"),
+        "residual_attend",
+    ],
     "kexue.cli": ["app", "main"],
     "kexue.data": [
         *("FORMATS", "check", "guess_format", "read", "repair", "repair_file", "stats", "write"),
@@ -43,10 +52,17 @@ PUBLIC = {
     "kexue.losses": ["multilabel_loss", "sparse_multilabel_loss"],
     "kexue.metrics": ["LabelScore", "SpanScores", "calibrate_thresholds", "span_scores"],
     "kexue.models": [
-        *("EntityConfig", "EntityModel", "EntityOutput", "KexueConfig", "KexueModel"),
-        *("load_encoder", "load_tokenizer", "scratch_encoder", "scratch_tokenizer"),
+        *("EntityConfig", "EntityModel", "EntityOutput", "KexueConfig"),
+        *("KexueForMaskedLM", "KexueModel", "apply_log_n", "apply_rerope"),
+        *("check_log_n", "check_rerope", "convert", "from_tensorflow"),
+        *("lengthen_positions", "load_encoder", "load_tokenizer", "register_ntk"),
+        *("remove_log_n", "remove_rerope", "rerope_cache", "restore_positions"),
+        *("scratch_encoder", "scratch_tokenizer", "train_tokenizer"),
     ],
-    "kexue.positions": ["rope_angles", "rotate"],
+    "kexue.positions": [
+        *("hierarchical_rows", "hierarchical_table", "ntk_frequencies", "rerope_distance"),
+        *("rerope_scores", "rope2d_angles", "rope_angles", "rotate"),
+    ],
     "kexue.training": [
         *("EntityCard", "LengthBucketSampler", "MetricsLog", "RunReport", "TaskTrainer"),
         *("TaskTrainingArguments", "latest_checkpoint", "progress_callback", "read_metrics"),

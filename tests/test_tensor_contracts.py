@@ -6,6 +6,7 @@ import os
 import pkgutil
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +15,31 @@ import torch
 from torch import Tensor, nn
 
 import kexue
-from kexue.attention import attend
+from kexue.attention import (
+    LinearState,
+    attend,
+    attend_linear_state,
+    count_keys,
+    extend_linear_state,
+    linear_attend,
+    log_n_scale,
+    performer_attend,
+    performer_features,
+    post_hoc_log_n_scale,
+    rerope_attend,
+    residual_attend,
+)
 from kexue.heads import EfficientGlobalPointer, GlobalPointer, LinearChainCRF
 from kexue.losses import multilabel_loss, sparse_multilabel_loss
-from kexue.positions import rope_angles, rotate
+from kexue.positions import (
+    hierarchical_rows,
+    hierarchical_table,
+    rerope_distance,
+    rerope_scores,
+    rope2d_angles,
+    rope_angles,
+    rotate,
+)
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 METHOD_PACKAGES = (
@@ -30,12 +52,14 @@ class Case(NamedTuple):
     """A call to check.
 
     `build` gives, for a dtype, the function and its arguments. `exact` says that the result is in
-    at least float32; `holes` that cells which do not exist are -inf.
+    at least float32, `always` in which dtype it is whatever goes in; `holes` that cells which do
+    not exist are -inf.
     """
 
     build: Callable[[torch.dtype], tuple[Callable[..., Any], tuple[Any, ...]]]
     exact: bool = False
     holes: bool = False
+    always: torch.dtype | None = None
 
 
 def numbers(dtype, *shape):
@@ -57,12 +81,79 @@ def head(kind, method, **options):
     return build
 
 
+def attention(function, *more, **options):
+    """Build a call with queries, keys and values of five tokens and whatever else is given."""
+
+    def build(dtype):
+        arguments = [numbers(dtype, 1, 2, 5, 4) for _ in range(3)]
+        arguments += [x(dtype) for x in more]
+        return partial(function, **options), tuple(arguments)
+
+    return build
+
+
+def linear_state(dtype):
+    """A state of three features for values of four, in the precision that states are kept in."""
+    wide = torch.promote_types(dtype, torch.float32)
+    shapes = (1, 2, 4, 4), (1, 2, 4, 1), (1, 2, 4, 1)
+    return LinearState(*(numbers(wide, *shape).abs() + 1 for shape in shapes))
+
+
 # One row for each public function of tensors; a module has one for each method that takes tensors.
 CASES = {
     "rope_angles": Case(lambda d: (rope_angles, (torch.arange(5).to(d), 4)), exact=True),
     "rotate": Case(lambda d: (rotate, (numbers(d, 2, 5, 4), numbers(d, 5, 2)))),
     "attend": Case(
         lambda d: (attend, (numbers(d, 1, 2, 3, 4), numbers(d, 1, 2, 5, 4), numbers(d, 1, 2, 5, 4)))
+    ),
+    "rope2d_angles": Case(lambda d: (rope2d_angles, (numbers(d, 5, 2), 8)), exact=True),
+    "hierarchical_table": Case(lambda d: (hierarchical_table, (numbers(d, 3, 4), 9))),
+    "hierarchical_rows": Case(
+        lambda d: (hierarchical_rows, (numbers(d, 3, 4), torch.tensor([0, 8])))
+    ),
+    "rerope_distance": Case(
+        lambda d: (partial(rerope_distance, window=2, step=0.5), (numbers(d, 5),)), exact=True
+    ),
+    "rerope_scores": Case(
+        lambda d: (
+            partial(rerope_scores, window=2),
+            (numbers(d, 2, 5, 4), numbers(d, 2, 5, 4)),
+        ),
+        holes=True,
+    ),
+    "log_n_scale": Case(lambda d: (log_n_scale, (torch.tensor([1, 5]),)), always=torch.float32),
+    "post_hoc_log_n_scale": Case(
+        lambda d: (partial(post_hoc_log_n_scale, training_length=4), (torch.tensor([1, 5]),)),
+        always=torch.float32,
+    ),
+    "count_keys": Case(lambda d: (count_keys, (numbers(d, 1, 3, 4) > 0,))),
+    "linear_attend": Case(attention(linear_attend)),
+    "linear_attend causal": Case(attention(linear_attend, causal=True)),
+    "performer_attend": Case(attention(performer_attend, lambda d: numbers(d, 6, 4))),
+    "performer_features": Case(
+        lambda d: (performer_features, (numbers(d, 2, 5, 4), numbers(d, 6, 4))), exact=True
+    ),
+    # Its second result, the scores, is what goes in again, in float32 for half precision.
+    "residual_attend": Case(
+        attention(
+            lambda *given: residual_attend(*given)[0],
+            lambda d: numbers(torch.promote_types(d, torch.float32), 1, 2, 5, 5),
+        )
+    ),
+    "rerope_attend": Case(
+        attention(
+            rerope_attend,
+            lambda d: numbers(d, 1, 2, 5, 4),
+            lambda d: numbers(d, 1, 2, 5, 4),
+            window=2,
+        )
+    ),
+    "extend_linear_state": Case(
+        lambda d: (extend_linear_state, (numbers(d, 1, 2, 5, 4), numbers(d, 1, 2, 5, 4))),
+        exact=True,
+    ),
+    "attend_linear_state": Case(
+        lambda d: (attend_linear_state, (numbers(d, 1, 2, 5, 4), linear_state(d)))
     ),
     "multilabel_loss": Case(
         lambda d: (multilabel_loss, (numbers(d, 4, 6), numbers(d, 4, 6) > 1)), exact=True
@@ -124,7 +215,7 @@ def problems(case, dtype, *, grad):
     for x, copy, version in zip(inputs, copies, versions, strict=True):
         if x._version != version or not torch.equal(x, copy):
             found.append("an input was written to")
-    wanted = torch.promote_types(dtype, torch.float32) if case.exact else dtype
+    wanted = torch.promote_types(dtype, torch.float32) if case.exact else case.always or dtype
     for result in filter(Tensor.is_floating_point, results):
         if result.dtype != wanted:
             found.append(f"the result is {result.dtype}, not {wanted}")

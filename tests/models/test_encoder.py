@@ -20,9 +20,9 @@ def loop(model, ids):
     config = model.config
     width = config.hidden_size // config.num_attention_heads
     angles = rope_angles(torch.arange(len(ids), dtype=torch.float64), width)
-    hidden = model.embedding.weight[ids]
-    if model.convolution is not None:
-        weight, bias = model.convolution.weight, model.convolution.bias
+    hidden = model.embeddings.tokens.weight[ids]
+    if model.embeddings.convolution is not None:
+        weight, bias = model.embeddings.convolution.weight, model.embeddings.convolution.bias
         near = []
         for i in range(len(ids)):
             total = bias

@@ -3,7 +3,13 @@ import torch
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
 from kexue.models import scratch_tokenizer
-from kexue.tasks.ner_model import EntitySettings, build, default_learning_rate, label_set
+from kexue.tasks.ner_model import (
+    EntitySettings,
+    build,
+    default_learning_rate,
+    label_set,
+    rarely_overlap,
+)
 
 TEXTS = ["王小明在北京工作。", "He works in Beijing."] * 2
 SMALL = {
@@ -62,3 +68,16 @@ def test_an_encoder_from_scratch_learns_faster():
 def test_errors_say_what_to_type(tmp_path):
     with pytest.raises(ValueError, match="'scratch' or 'scratch-characters'"):
         build(EntitySettings(encoder=str(tmp_path / "none")), TEXTS, ["place"])
+
+
+def test_data_are_flat_up_to_one_overlap_in_a_thousand():
+    apart = [(10 * i, 10 * i + 5, "name") for i in range(1999)]
+    assert rarely_overlap([apart, [], [(0, 3, "name")]])
+    assert rarely_overlap([])
+    # Each pair of overlapping entities counts two: 2 of 2,001 are fewer, 4 of 2,003 are more.
+    assert rarely_overlap([[*apart, (0, 3, "name"), (20_000, 20_001, "name")]])
+    assert not rarely_overlap([[*apart, (0, 3, "name"), (50, 52, "name")]])
+    # The same entity twice is one entity, and neighbours do not overlap.
+    assert rarely_overlap([[(0, 2, "name"), (0, 2, "name"), (2, 4, "name")]])
+    # Two labels on the same stretch do.
+    assert not rarely_overlap([[(0, 2, "name"), (0, 2, "place")]])

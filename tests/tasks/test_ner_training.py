@@ -89,3 +89,20 @@ def test_entities_longer_than_a_window_are_counted(tmp_path):
     assert len(run.unlearnable["dev"]) == 2
     assert run.scores.micro.gold == 4
     assert run.windows > 8
+
+
+@pytest.mark.parametrize(
+    ("nested", "flat", "want"), [(0, None, True), (1, None, False), (1, True, True)]
+)
+def test_what_the_training_texts_are_like_decides_whether_entities_may_overlap(
+    nested, flat, want, tmp_path
+):
+    text = "北京大学在北京市"
+    spans = [(0, 4, "school"), (5, 8, "place"), *[(0, 2, "place")] * nested]
+    run = train_entities(
+        [(text, spans)] * 8,
+        [(text, spans)],
+        settings=EntitySettings(layers=1, width=64, window=16, flat=flat, calibrate=False),
+        args=arguments(tmp_path),
+    )
+    assert run.recognizer.model.config.flat is want

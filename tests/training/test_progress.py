@@ -204,6 +204,37 @@ def test_a_pipe_gets_plain_lines(make_trainer):
     assert len(lines) == 1 + 6 + 3 + 1
 
 
+def test_a_pipe_is_told_tokens_where_a_run_is_measured_by_them(make_trainer):
+    stream = io.StringIO()
+    run(make_trainer, PlainProgress(stream=stream, tokens_per_step=1500))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "training: 24 steps, 36k tokens"
+    steps = [line for line in lines if line.startswith("step ")]
+    assert steps[0].startswith("step 4/24  tokens 6k  loss ")
+    assert re.search(r"tokens/s [\d.]+k?  ETA 0:\d\d:\d\d$", steps[0])
+    assert not any("steps/s" in line or "epoch" in line for line in lines)
+    assert sum(line.startswith("evaluation at step 8, tokens 12k:  f1 ") for line in lines) == 1
+
+
+def test_a_terminal_shows_tokens_where_a_run_is_measured_by_them(make_trainer):
+    console, views = terminal(), []
+    callback = RichProgress(console=console, tokens_per_step=1500)
+
+    def look():
+        screen = terminal()
+        screen.print(callback._live.get_renderable())
+        views.append(screen.file.getvalue().splitlines())
+
+    run(make_trainer, callback, during=look)
+    assert views[-1][0].startswith("tokens 36k/36k ━━━━━")
+    assert "tokens/s" in views[-1][1]
+    head, row = Terminal(console.file.getvalue()).lines[:2]
+    assert head.split()[:2] == ["tokens", "step"]
+    assert row.split()[:2] == ["12k", "8"]
+    ends = [found.end() for found in re.finditer(r"train loss|\S+", head)]
+    assert [found.end() for found in re.finditer(r"\S+", row.removesuffix("  best"))] == ends
+
+
 def test_a_resumed_run_says_where_it_goes_on(make_trainer, tmp_path):
     options = {"save_strategy": "steps", "save_steps": 8}
     run(make_trainer, PlainProgress(stream=io.StringIO()), **options)
@@ -264,6 +295,12 @@ def test_a_terminal_gets_the_bar_and_a_pipe_the_lines(monkeypatch):
     assert isinstance(progress_callback(stream=io.StringIO()), PlainProgress)
     monkeypatch.setenv("TERM", "dumb")
     assert isinstance(progress_callback(stream=Tty()), PlainProgress)
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("stream", [Tty(), io.StringIO()], ids=["terminal", "pipe"])
+def test_both_are_told_the_tokens_of_a_step(stream):
+    assert progress_callback(stream=stream, tokens_per_step=7)._tokens_per_step == 7
 
 
 @pytest.mark.usefixtures("bare")

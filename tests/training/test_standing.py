@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from kexue.training.standing import FollowTraining, Standing
+from kexue.training.standing import FollowTraining, Standing, short_count
 
 
 def standing(**options):
@@ -32,6 +32,41 @@ def test_figures_appear_as_they_become_known():
     run.scored({"f1": 0.25})
     assert run.figures()[2:4] == [("f1", "0.2500"), ("best", "0.2500")]
     assert [name for name, _ in run.figures()] == ["loss", "lr", "f1", "best", "steps/s", "ETA"]
+
+
+def test_a_run_is_measured_by_epochs():
+    run = standing(step=10, epoch=0.456)
+    assert (run.measure, run.reached(1), run.reached(2), run.whole) == ("epoch", "0.5", "0.46", "4")
+
+
+def test_a_run_can_be_measured_by_tokens():
+    run = standing(step=10, steps=7324, tokens_per_step=8192, started=time.perf_counter() - 5)
+    assert (run.measure, run.reached(1), run.whole) == ("tokens", "81.9k", "60M")
+    names = [name for name, _ in run.figures()]
+    assert names == ["tokens/s", "ETA"]
+    assert run.figures()[0][1] == "16.4k"
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (999, "999"),
+        (999.6, "1k"),
+        (1000, "1k"),
+        (8192, "8.19k"),
+        (999_499, "999k"),
+        (999_501, "1M"),
+        (60_000_000, "60M"),
+        (123_456_789, "123M"),
+        (999_600_000, "1B"),
+        (1_500_000_000, "1.5B"),
+        (2.5e12, "2.5e+03B"),
+    ],
+)
+def test_large_numbers_are_shown_in_three_digits(count, shown):
+    assert short_count(count) == shown
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from kexue.cli import data, demo, doctor, evaluate, predict, train
+from kexue.cli import data, demo, doctor, evaluate, predict, pretrain, train
 
 __all__ = ["app", "main"]
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(train.app, name="train")
+app.command("pretrain")(pretrain.pretrain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.add_typer(data.app, name="data")

@@ -15,7 +15,9 @@ def evaluate(
     threshold: float | None = typer.Option(
         None, help="Least probability; by default the calibrated thresholds, or 0.5."
     ),
-    flat: bool = typer.Option(False, "--flat", help="Keep no overlapping entities."),
+    flat: bool | None = typer.Option(
+        None, "--flat/--nested", help="Whether entities may overlap; as trained by default."
+    ),
     batch_size: int = typer.Option(32, help="Windows at a time."),
     skip_bad: bool = typer.Option(False, "--skip-bad", help="Leave broken records out."),
     format: str | None = typer.Option(None, help="Format of the file; guessed by default."),

@@ -24,7 +24,9 @@ def predict(
     threshold: float | None = typer.Option(
         None, help="Least probability; by default the calibrated thresholds, or 0.5."
     ),
-    flat: bool = typer.Option(False, "--flat", help="Keep no overlapping entities."),
+    flat: bool | None = typer.Option(
+        None, "--flat/--nested", help="Whether entities may overlap; as trained by default."
+    ),
     batch_size: int = typer.Option(32, help="Windows at a time."),
     as_json: bool = typer.Option(False, "--json", help="Print JSONL also on a terminal."),
 ) -> None:
@@ -59,7 +61,7 @@ def _results(
     given: Iterator[dict[str, Any]],
     *,
     threshold: float | None,
-    flat: bool,
+    flat: bool | None,
     batch_size: int,
 ) -> Iterator[tuple[dict[str, Any], list[Any]]]:
     """Work through the texts a stretch at a time, so that a file of any size will do."""

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from kexue.cli.errors import readable
+from kexue.cli.options import named_value
 
 app = typer.Typer(help="Train a model for a task.", no_args_is_help=True)
 
@@ -41,6 +42,9 @@ def ner(
     batch_size: int = typer.Option(16, help="Windows of a step."),
     learning_rate: float | None = typer.Option(
         None, help="3e-5 for a trained encoder, more for one from scratch."
+    ),
+    flat: bool | None = typer.Option(
+        None, "--flat/--nested", help="Whether entities may overlap; as in --train by default."
     ),
     patience: int = typer.Option(0, help="Stop after so many epochs without a better F1."),
     average: float | None = typer.Option(
@@ -77,6 +81,7 @@ def ner(
         width=width,
         dropout=dropout,
         token_dropout=token_dropout,
+        flat=flat,
         patience=patience,
         calibrate=calibrate,
     )
@@ -88,7 +93,7 @@ def ner(
         "bf16": bf16,
         "average_decay": average,
         **({"activation_checkpointing": True} if gradient_checkpointing else {}),
-        **dict(map(_option, option)),
+        **dict(map(named_value, option)),
     }
     corpus = read_records(train, format=format, skip_bad=skip_bad)
     held = None if dev is None else read_records(dev, format=format, skip_bad=skip_bad)
@@ -110,17 +115,6 @@ def ner(
         callbacks=[progress_callback(json=as_json)],
     )
     show_run(run, out, as_json=as_json)
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """Read NAME=VALUE; the value is JSON where it can be."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ValueError(f"--option is {text!r}; allowed: NAME=VALUE, as in weight_decay=0.05.")
-    try:
-        return name.replace("-", "_"), json.loads(value)
-    except ValueError:
-        return name.replace("-", "_"), value
 
 
 def _dry_run(corpus: Any, held: Any, settings: Any, dev_fraction: float, as_json: bool) -> None:

@@ -1,116 +1,71 @@
-"""One readable encoder: pre-norm, rotary positions, attention through SDPA.
+"""One readable encoder in which every architecture article is an option.
 
-    x <- x + Convolution(x)  (if asked for), then for each layer
+    x <- x + Convolution(x)  (if asked for), then for each layer, with norms before the blocks,
     x <- x + Attention(Norm(x)),   x <- x + FeedForward(Norm(x)),   and a last Norm
+    or, with norms after them,  x <- Norm(x + Attention(x)),   x <- Norm(x + FeedForward(x))
 
-There is no table of positions, so no text is too long for it; `window` of a task decides.
+With rotary positions there is no table, so no text is too long; `window` of a task decides.
 
-Post: https://kexue.fm/archives/8265
+Post: https://kexue.fm/archives/8265 (rotary positions), https://kexue.fm/archives/8823 (log n),
+    https://kexue.fm/archives/8027 (RealFormer), https://kexue.fm/archives/7921 (Performer)
 Axes: B texts, L tokens, D hidden size, H heads, d head size
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from kexue._check import invalid
-from kexue.attention import attend
-from kexue.positions import rope_angles, rotate
-
-
-class KexueConfig(PreTrainedConfig):
-    """What a `KexueModel` is made of.
-
-    Args:
-        vocab_size: entries of the vocabulary.
-        hidden_size: D.
-        num_hidden_layers: layers.
-        num_attention_heads: H; D / H must be even.
-        intermediate_size: width of the feed-forward layer, 4 D by default.
-        hidden_dropout: dropout of embeddings and of what each layer adds.
-        convolution: tokens that a convolution over the embeddings sees, odd; 0 for none. It gives
-            a small encoder that begins from scratch an idea of neighbours and words.
-        rope_base: base of the rotary positions.
-        pad_token_id: id of padding.
-        options: whatever `PreTrainedConfig` takes.
-
-    Raises:
-        ValueError: if the width cannot be shared evenly among the heads, or the convolution has no
-            middle.
-
-    Example:
-        >>> KexueConfig(hidden_size=128, num_attention_heads=2).intermediate_size
-        512
-    """
-
-    model_type = "kexue"
-
-    def __init__(
-        self,
-        *,
-        vocab_size: int = 8000,
-        hidden_size: int = 256,
-        num_hidden_layers: int = 4,
-        num_attention_heads: int = 4,
-        intermediate_size: int | None = None,
-        hidden_dropout: float = 0.1,
-        convolution: int = 0,
-        rope_base: float = 10000.0,
-        pad_token_id: int = 0,
-        **options: object,
-    ) -> None:
-        if hidden_size % (2 * num_attention_heads):
-            raise invalid(
-                "hidden_size",
-                hidden_size,
-                f"a multiple of {2 * num_attention_heads}, twice the number of heads",
-            )
-        if convolution and convolution % 2 == 0:
-            raise invalid("convolution", convolution, "an odd number of tokens, or 0")
-        self.vocab_size = vocab_size
-        self.hidden_size = hidden_size
-        self.num_hidden_layers = num_hidden_layers
-        self.num_attention_heads = num_attention_heads
-        self.intermediate_size = intermediate_size or 4 * hidden_size
-        self.hidden_dropout = hidden_dropout
-        self.convolution = convolution
-        self.rope_base = rope_base
-        self.initializer_range = 0.02
-        self.pad_token_id = pad_token_id
-        super().__init__(**options)
+from kexue.attention.entropy import count_keys, log_n_scale, post_hoc_log_n_scale
+from kexue.attention.performer import orthogonal_projection
+from kexue.models.config import KexueConfig
+from kexue.models.embeddings import KexueEmbeddings, make_norm
+from kexue.models.masks import visible
+from kexue.models.mixing import Mixing, mix
+from kexue.positions import rope2d_angles, rope_angles
 
 
 class _Layer(GradientCheckpointingLayer):
     def __init__(self, config: KexueConfig) -> None:
         super().__init__()
-        width = config.hidden_size
+        width, bias = config.hidden_size, config.use_bias
         self.heads = config.num_attention_heads
-        self.attention_norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.attention_output = nn.Linear(width, width)
-        self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward_input = nn.Linear(width, config.intermediate_size)
-        self.feed_forward_output = nn.Linear(config.intermediate_size, width)
+        self.post = config.norm == "post"
+        self.attention_norm = make_norm(config, width)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=bias)
+        self.attention_output = nn.Linear(width, width, bias=bias)
+        self.feed_forward_norm = make_norm(config, width)
+        self.feed_forward_input = nn.Linear(width, config.intermediate_size, bias=bias)
+        self.feed_forward_output = nn.Linear(config.intermediate_size, width, bias=bias)
+        self.activation = ACT2FN[config.hidden_act]
         self.dropout = nn.Dropout(config.hidden_dropout)
+        self.attention_dropout = config.attention_dropout
+        self.projection: Tensor | None
+        random = config.attention == "performer"
+        shape = (config.performer_features, width // self.heads)
+        self.register_buffer("projection", torch.empty(shape) if random else None)
 
-    def forward(self, hidden: Tensor, angles: Tensor, keep: Tensor | None) -> Tensor:
-        mixed = self.query_key_value(self.attention_norm(hidden))
-        query, key, value = mixed.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key = rotate(query, angles), rotate(key, angles)  # [B, H, L, d]
-        seen = _attention(query, key, value, keep)
+    def forward(
+        self, hidden: Tensor, previous: Tensor | None, mixing: Mixing
+    ) -> tuple[Tensor, Tensor | None]:
+        # Residual scores go in and out by value: what a layer keeps on the side would be wrong
+        # where activation checkpointing runs it twice.
+        into = hidden if self.post else self.attention_norm(hidden)
+        mixed = self.query_key_value(into).unflatten(-1, (3, self.heads, -1))
+        dropout = self.attention_dropout if self.training else 0.0
+        query, key, value = mixed.permute(2, 0, 3, 1, 4)  # [B, H, L, d]
+        features = self.projection
+        seen, scores = mix(query, key, value, previous, mixing, features, dropout=dropout)
         hidden = hidden + self.dropout(self.attention_output(seen.transpose(1, 2).flatten(2)))
-        raised = F.gelu(self.feed_forward_input(self.feed_forward_norm(hidden)))
-        return hidden + self.dropout(self.feed_forward_output(raised))
-
-
-def _attention(query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None) -> Tensor:
-    # On a CPU, torch's fused kernel is up to six times slower than the plain one in half precision.
-    if query.device.type == "cpu" and query.dtype in (torch.bfloat16, torch.float16):
-        return attend(query, key, value, mask=keep)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=keep)
+        if self.post:
+            hidden = self.attention_norm(hidden)
+        into = hidden if self.post else self.feed_forward_norm(hidden)
+        raised = self.activation(self.feed_forward_input(into))
+        hidden = hidden + self.dropout(self.feed_forward_output(raised))
+        return (self.feed_forward_norm(hidden) if self.post else hidden), scores
 
 
 class KexueModel(PreTrainedModel):
@@ -135,59 +90,108 @@ class KexueModel(PreTrainedModel):
 
     def __init__(self, config: KexueConfig) -> None:
         super().__init__(config)
-        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        self.convolution = None
-        if config.convolution:
-            self.convolution = nn.Conv1d(
-                config.hidden_size,
-                config.hidden_size,
-                config.convolution,
-                padding=config.convolution // 2,
-            )
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.embeddings = KexueEmbeddings(config)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
-        self.norm = nn.LayerNorm(config.hidden_size)
+        last = config.norm == "pre"
+        self.norm = make_norm(config, config.hidden_size) if last else nn.Identity()
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, _Layer) and module.projection is not None:
+            features, width = module.projection.shape
+            module.projection.copy_(orthogonal_projection(width, features))
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Give the table of token embeddings."""
-        return self.embedding
+        return self.embeddings.tokens
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         """Replace the table of token embeddings."""
-        self.embedding = value
+        self.embeddings.tokens = value
 
     def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         *,
         inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
     ) -> BaseModelOutput:
         """Encode texts.
 
         Args:
             input_ids: [B, L].
-            attention_mask: [B, L], 1 = keep; everything by default.
+            attention_mask: [B, L], 1 = keep; everything by default. Or [B, L, L], row i = what
+                token i sees.
+            token_type_ids: [B, L] segments, for a table of segments and for the mask "unilm".
+            position_ids: [B, L] positions, 0, 1, 2, ... by default; or, with rotary positions,
+                [B, L, 2] coordinates of the patches of a picture.
             inputs_embeds: [B, L, D] in place of `input_ids`.
+            output_hidden_states: also return what enters the first layer and what each layer gives.
 
         Returns:
             The states [B, L, D] as `last_hidden_state`.
-        """
-        hidden = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        if self.convolution is not None:
-            hidden = hidden + self._neighbours(hidden, attention_mask)
-        hidden = self.dropout(hidden)
-        places = torch.arange(hidden.shape[1], device=hidden.device)
-        width = self.config.hidden_size // self.config.num_attention_heads
-        angles = rope_angles(places, width, base=self.config.rope_base)
-        keep = None if attention_mask is None else attention_mask.bool()[:, None, None]
-        for layer in self.layers:
-            hidden = layer(hidden, angles, keep)
-        return BaseModelOutput(last_hidden_state=self.norm(hidden))
 
-    def _neighbours(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """Mix neighbouring embeddings; padding counts as nothing, as the end of a text does."""
-        if attention_mask is not None:
-            hidden = hidden * attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return F.gelu(self.convolution(hidden.mT)).mT
+        Raises:
+            ValueError: if a text is longer than a table of positions.
+        """
+        hidden = self.embeddings(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds=inputs_embeds,
+        )
+        mixing = self._mixing(hidden, attention_mask, token_type_ids, position_ids)
+        states = [hidden]
+        scores = None
+        for layer in self.layers:
+            hidden, scores = layer(hidden, scores, mixing)
+            states.append(hidden)
+        states[-1] = hidden = self.norm(hidden)
+        kept = tuple(states) if output_hidden_states else None
+        return BaseModelOutput(last_hidden_state=hidden, hidden_states=kept)
+
+    def _mixing(
+        self,
+        hidden: Tensor,
+        attention_mask: Tensor | None,
+        segments: Tensor | None,
+        positions: Tensor | None,
+    ) -> Mixing:
+        """Gather what is the same for all layers."""
+        config = self.config
+        # Linear attention, which has no scores to hide, is told the padding and the order apart.
+        linear = config.attention != "softmax"
+        kind = "bidirectional" if linear else config.mask
+        keep = visible(kind, attention_mask, segments, hidden)
+        scale = None
+        if config.log_n != "none":
+            seen = keep
+            if seen is None:
+                seen = torch.ones(1, hidden.shape[1], dtype=torch.bool, device=hidden.device)
+            count = count_keys(seen, causal=linear and config.mask == "causal")
+            length = config.log_n_length
+            if config.log_n == "trained":
+                scale = log_n_scale(count, base_length=length, min_n=config.log_n_min)
+            else:
+                scale = post_hoc_log_n_scale(count, training_length=length)
+        return Mixing(config, keep, self._angles(hidden, positions), scale)
+
+    def _angles(self, hidden: Tensor, positions: Tensor | None) -> Tensor | None:
+        """Compute [L, d / 2] or [B, 1, L, d / 2] angles of rotary positions."""
+        config = self.config
+        if config.positions != "rope":
+            return None
+        width = config.hidden_size // config.num_attention_heads
+        if positions is None:
+            places = torch.arange(hidden.shape[1], device=hidden.device)
+            return rope_angles(places, width, base=config.rope_base)
+        if positions.ndim not in (2, 3):
+            raise invalid("position_ids", tuple(positions.shape), "[B, L] or [B, L, 2]")
+        angles = rope_angles if positions.ndim == 2 else rope2d_angles
+        return angles(positions, width, base=config.rope_base)[:, None]

@@ -63,6 +63,7 @@ class EntityConfig(PreTrainedConfig):
         window: most tokens of a window, special tokens included.
         overlap: tokens that neighbouring windows of a long text share.
         thresholds: calibrated logit for each type, in the order of the labels; None means 0.
+        flat: entities do not overlap, so the best set of spans that do not is what is found.
         id2label: entity types.
         options: whatever `PreTrainedConfig` takes.
 
@@ -90,6 +91,7 @@ class EntityConfig(PreTrainedConfig):
         window: int = 512,
         overlap: int = 128,
         thresholds: Sequence[float] | None = None,
+        flat: bool = False,
         **options: Any,
     ) -> None:
         if isinstance(encoder_config, dict):
@@ -109,6 +111,7 @@ class EntityConfig(PreTrainedConfig):
         self.window = window
         self.overlap = overlap
         self.thresholds = None if thresholds is None else list(thresholds)
+        self.flat = flat
         super().__init__(**options)
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 from transformers import PreTrainedTokenizerFast
 
 from kexue._check import invalid
-from kexue.models.encoder import KexueConfig, KexueModel
+from kexue.models.config import KexueConfig
+from kexue.models.encoder import KexueModel
 
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

@@ -16,7 +16,6 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from kexue._check import invalid
-from kexue.heads.flat import best_flat
 from kexue.metrics import SpanScores, span_scores
 from kexue.models import EntityModel, load_tokenizer
 from kexue.tasks.ner_decoding import find_spans
@@ -125,7 +124,7 @@ class EntityRecognizer:
         texts: Sequence[str],
         *,
         threshold: float | None = None,
-        flat: bool = False,
+        flat: bool | None = None,
         batch_size: int = 32,
     ) -> list[list[ExtractedEntity]]:
         """Find the entities of texts of any length.
@@ -134,7 +133,8 @@ class EntityRecognizer:
             texts: a list of texts.
             threshold: least probability, strictly between 0 and 1; by default what was calibrated
                 for each type, or 0.5.
-            flat: keep only the best set of entities that do not overlap.
+            flat: keep only the best set of entities that do not overlap; by default if those of
+                the training texts did not.
             batch_size: windows that go through the model at once.
 
         Returns:
@@ -150,7 +150,7 @@ class EntityRecognizer:
         texts: Sequence[str],
         *,
         threshold: float | None = None,
-        flat: bool = False,
+        flat: bool | None = None,
         batch_size: int = 32,
     ) -> Iterator[list[ExtractedEntity]]:
         """Find the entities of texts, text by text as they are ready.
@@ -169,16 +169,12 @@ class EntityRecognizer:
         """
         if isinstance(texts, str):
             raise invalid("texts", texts, "a list of texts", "Put the text into brackets: [text].")
-        limits = self._logits(threshold)
-        found = find_spans(
-            self.model, self.tokenizer, texts, thresholds=limits, batch_size=batch_size
-        )
-        limits = limits or self.model.config.thresholds or [0.0] * len(self.labels)
+        options = {"thresholds": self._logits(threshold), "flat": flat, "batch_size": batch_size}
+        found = find_spans(self.model, self.tokenizer, texts, **options)
         for text, spans in zip(texts, found, strict=True):
-            kept = self._flat(spans, limits) if flat else spans
             yield [
                 ExtractedEntity(text[start:end], label, start, end, self.probability(score))
-                for start, end, label, score in kept
+                for start, end, label, score in spans
             ]
 
     def _logits(self, threshold: float | None) -> list[float] | None:
@@ -189,15 +185,6 @@ class EntityRecognizer:
         if not 0 < threshold < 1:
             raise invalid("threshold", threshold, "a probability between 0 and 1, such as 0.5")
         return [math.log(threshold / (1 - threshold)) / 2] * len(self.labels)
-
-    def _flat(
-        self, spans: list[tuple[int, int, str, float]], limits: Sequence[float]
-    ) -> list[tuple[int, int, str, float]]:
-        margin = dict(zip(self.labels, limits, strict=True))
-        scored = [
-            (k, s, e - 1, score - margin[label]) for k, (s, e, label, score) in enumerate(spans)
-        ]
-        return [spans[k] for k, _, _, _ in best_flat(scored)]
 
     def probability(self, score: float) -> float:
         """Turn the score of a span, as `find_spans` gives it, into a probability.

@@ -15,6 +15,7 @@ from kexue.models import (
     scratch_tokenizer,
 )
 from kexue.tasks.ner_data import LabelledText
+from kexue.tasks.ner_examples import Span
 
 SCRATCH = {"scratch": "piece", "scratch-characters": "character"}
 
@@ -37,6 +38,8 @@ class EntitySettings:
         width: width of an encoder from scratch.
         dropout: dropout of an encoder from scratch.
         vocab_size: most vocabulary entries of an encoder from scratch.
+        flat: find only entities that do not overlap; by default if fewer than one in a thousand of
+            the training entities overlap another.
         patience: stop after so many evaluations without a better F1; 0 never stops early.
         calibrate: choose a threshold for each type on the development set.
 
@@ -56,6 +59,7 @@ class EntitySettings:
     width: int = 256
     dropout: float = 0.1
     vocab_size: int = 8000
+    flat: bool | None = None
     patience: int = 0
     calibrate: bool = True
 
@@ -82,6 +86,31 @@ def label_set(*parts: Sequence[LabelledText]) -> list[str]:
             "train", "texts without entities", "texts with at least one entity", "See docs/data.md."
         )
     return labels
+
+
+def rarely_overlap(gold: Sequence[Sequence[Span]]) -> bool:
+    """Say whether fewer than one in a thousand entities overlap another one of their text.
+
+    Args:
+        gold: for each text its (start, end, label).
+
+    Returns:
+        True also where there are no entities.
+
+    Example:
+        >>> rarely_overlap([[(0, 2, "place"), (2, 4, "name")]]), rarely_overlap([[(0, 2, "place"),
+        ...     (0, 4, "name")]])
+        (True, False)
+    """
+    total = overlapping = 0
+    for spans in gold:
+        distinct = set(spans)
+        total += len(distinct)
+        overlapping += sum(
+            any(one != other and one[0] < other[1] and other[0] < one[1] for other in distinct)
+            for one in distinct
+        )
+    return 1000 * overlapping < total or not total
 
 
 def build(

@@ -9,7 +9,6 @@ report.html     one self-contained page
 """
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -17,23 +16,35 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from transformers import TrainerCallback
 
-import kexue
-from kexue._check import invalid
 from kexue.data.records import Corpus
 from kexue.tasks.ner_data import LabelledText, hold_out, labelled
 from kexue.tasks.ner_model import SCRATCH, EntitySettings
 from kexue.tasks.ner_training import EntityRun, train_entities
-from kexue.training.arguments import TaskTrainingArguments
+from kexue.tasks.run_folder import (
+    as_json,
+    point_to_resume,
+    run_arguments,
+    versions,
+    write_plan,
+)
 from kexue.training.atomic import write_atomically
 from kexue.training.card import EntityCard, write_card
-from kexue.training.checkpoints import latest_checkpoint
 from kexue.training.log import MetricsLog, read_metrics
 from kexue.training.mistakes import worst_mistakes
 from kexue.training.report import RunReport, write_report
+
+# Evaluated, saved and compared by F1 at every epoch.
+_USUAL = {
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    # Fifty points of the loss curve, however long the run.
+    "logging_steps": 0.02,
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "f1",
+    "greater_is_better": True,
+}
 
 
 def run_entities(
@@ -70,9 +81,10 @@ def run_entities(
         texts, held = hold_out(labelled(train.records), dev_fraction)
     else:
         texts, held = labelled(train.records), labelled(dev.records)
-    args = _arguments(out, options)
+    args = run_arguments(out, options, usual=_USUAL)
     plan = _plan(train, dev, texts, held, settings, options)
-    checkpoint = _prepare(out, plan, resume)
+    checkpoint = point_to_resume(out, plan, resume=resume)
+    write_plan(out, plan, args)
     log = MetricsLog(path=out / "metrics.jsonl")
     run = train_entities(
         texts,
@@ -85,31 +97,6 @@ def run_entities(
     if args.should_save:
         _write(out, run, plan, texts, held)
     return run
-
-
-def _arguments(out: Path, options: dict[str, Any]) -> TaskTrainingArguments:
-    """The training arguments of a run: evaluated, saved and compared by F1 at every epoch."""
-    fixed = {
-        # Without a GPU, mixed precision has to be asked for on the CPU.
-        "use_cpu": not (torch.cuda.is_available() or torch.backends.mps.is_available()),
-        "output_dir": str(out / "checkpoints"),
-        "eval_strategy": "epoch",
-        "save_strategy": "epoch",
-        # Fifty points of the loss curve, however long the run.
-        "logging_steps": 0.02,
-        "load_best_model_at_end": True,
-        "metric_for_best_model": "f1",
-        "greater_is_better": True,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "save_only_model": False,
-    }
-    try:
-        return TaskTrainingArguments(**{**fixed, **options})
-    except TypeError as error:
-        raise ValueError(
-            f"{error}. Options are the fields of transformers.TrainingArguments."
-        ) from None
 
 
 def _plan(
@@ -137,39 +124,8 @@ def _plan(
                 "sha256": fingerprint(held),
             },
         },
-        "versions": {
-            "kexue": kexue.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
     }
-
-
-def _prepare(out: Path, plan: dict[str, Any], resume: bool) -> Path | None:
-    """Refuse to mix two runs in one folder; write the plan; find the checkpoint to go on from."""
-    written = out / "run.json"
-    if written.is_file():
-        old = json.loads(written.read_text(encoding="utf-8"))
-        if not resume:
-            raise invalid(
-                "out",
-                str(out),
-                "a folder without a run",
-                "Add --resume to go on with it, or choose another folder.",
-            )
-        differ = [key for key in ("settings", "options", "data") if old.get(key) != plan[key]]
-        if differ:
-            raise invalid(
-                "out",
-                str(out),
-                "the folder of the same run",
-                f"Its run.json has other {' and '.join(differ)}; choose another folder.",
-            )
-        return latest_checkpoint(out / "checkpoints")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(written, _as_json(plan))
-    return None
 
 
 def _write(
@@ -184,7 +140,7 @@ def _write(
     thresholds = dict(zip(config.labels, config.thresholds or [], strict=False))
     facts = _facts(run, plan)
     title = f"Entities: {out.resolve().name}"
-    write_atomically(out / "scores.json", _as_json(_scores(run)))
+    write_atomically(out / "scores.json", as_json(_scores(run)))
     predicted = [
         [
             (start, end, label, run.recognizer.probability(score))
@@ -260,7 +216,3 @@ def _scores(run: EntityRun) -> dict[str, Any]:
         },
         "seconds": run.seconds,
     }
-
-
-def _as_json(content: object) -> str:
-    return json.dumps(content, ensure_ascii=False, indent=2, default=str) + "\n"

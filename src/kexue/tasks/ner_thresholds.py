@@ -1,11 +1,11 @@
 """A threshold for each label, and what it can be expected to give."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kexue.metrics import SpanScores, calibrate_thresholds, span_scores
 from kexue.tasks.ner import EntityRecognizer
-from kexue.tasks.ner_decoding import find_everywhere
+from kexue.tasks.ner_decoding import FoundSpan, find_everywhere, without_overlap
 from kexue.tasks.ner_examples import Span
 
 # Spans below this logit (a probability of 0.2 %) are not candidates for a threshold.
@@ -34,9 +34,14 @@ def measure(
     model, labels = recognizer.model, recognizer.labels
     calibrate = calibrate and model.config.head != "crf" and bool(texts)
     floor = [_FLOOR if calibrate else 0.0] * len(labels)
-    found = find_everywhere(model, recognizer.tokenizer, texts, thresholds=floor)
-    plain = [[s[:3] for s in spans if s[3] > 0] for spans in found]
-    scores = span_scores(gold, plain)
+    found = find_everywhere(model, recognizer.tokenizer, texts, thresholds=floor, flat=False)
+
+    def kept(spans: Sequence[FoundSpan], limits: Mapping[str, float]) -> list[Span]:
+        above = [span for span in spans if span[3] > limits[span[2]]]
+        return [s[:3] for s in (without_overlap(above, limits) if model.config.flat else above)]
+
+    zero = dict.fromkeys(labels, 0.0)
+    scores = span_scores(gold, [kept(spans, zero) for spans in found])
     if not calibrate:
         return scores, None
     halves: list[list[Span]] = [[] for _ in texts]
@@ -44,7 +49,7 @@ def measure(
         other = range(1 - half, len(texts), 2)
         limits = choose_thresholds([found[i] for i in other], [gold[i] for i in other], labels)
         for i in range(half, len(texts), 2):
-            halves[i] = [s[:3] for s in found[i] if s[3] > limits[s[2]]]
+            halves[i] = kept(found[i], limits)
     calibrated = span_scores(gold, halves)
     if calibrated.f1 > scores.f1:
         limits = choose_thresholds(found, gold, labels)

@@ -16,7 +16,7 @@ from kexue.tasks.ner import EntityRecognizer
 from kexue.tasks.ner_data import LabelledText
 from kexue.tasks.ner_decoding import find_everywhere
 from kexue.tasks.ner_examples import Collator, Unlearnable, make_examples
-from kexue.tasks.ner_model import EntitySettings, build, label_set
+from kexue.tasks.ner_model import EntitySettings, build, label_set, rarely_overlap
 from kexue.tasks.ner_thresholds import measure
 from kexue.training.arguments import TaskTrainingArguments
 from kexue.training.trainer import TaskTrainer
@@ -76,6 +76,8 @@ def train_entities(
     texts, gold = [text for text, _ in train], [spans for _, spans in train]
     if checkpoint is None:
         model, tokenizer = build(settings, texts, labels)
+        flat = settings.flat
+        model.config.flat = rarely_overlap(gold) if flat is None else flat
     else:
         tokenizer = load_tokenizer(checkpoint, local=True)
         model = EntityModel(EntityConfig.from_pretrained(checkpoint))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from kexue.metrics import SpanScores
 from kexue.training.atomic import write_atomically
@@ -70,6 +70,30 @@ def write_card(folder: str | Path, card: EntityCard) -> Path:
         ...     write_card(folder, card).read_text("utf-8").splitlines()[:2]
         ['---', 'language: en']
     """
+    path = Path(folder, "README.md")
+    text = card_template("card.md.j2").render(
+        card=card,
+        metadata=_metadata(card).to_yaml().strip(),
+        rows=_rows(card),
+        example=repr(card.example),
+    )
+    write_atomically(path, text)
+    return path
+
+
+def card_template(name: str) -> Template:
+    """Load the template of a card; its filter `markdown` shows a value as it is.
+
+    Args:
+        name: a file of the package's assets.
+
+    Returns:
+        The template.
+
+    Example:
+        >>> card_template("card.md.j2").name
+        'card.md.j2'
+    """
     page = Environment(
         loader=PackageLoader("kexue", "assets"),
         # The card is Markdown; every value from outside goes through the filter `markdown`.
@@ -80,15 +104,7 @@ def write_card(folder: str | Path, card: EntityCard) -> Path:
         keep_trailing_newline=True,
     )
     page.filters["markdown"] = _markdown
-    path = Path(folder, "README.md")
-    text = page.get_template("card.md.j2").render(
-        card=card,
-        metadata=_metadata(card).to_yaml().strip(),
-        rows=_rows(card),
-        example=repr(card.example),
-    )
-    write_atomically(path, text)
-    return path
+    return page.get_template(name)
 
 
 def _metadata(card: EntityCard) -> ModelCardData:

@@ -24,13 +24,14 @@ class PlainProgress(FollowTraining):
 
     Args:
         stream: where to; the standard output at the time of writing by default.
+        tokens_per_step: where a run is measured by tokens, not by epochs.
 
     Example:
         >>> progress = PlainProgress()
     """
 
-    def __init__(self, *, stream: TextIO | None = None) -> None:
-        super().__init__()
+    def __init__(self, *, stream: TextIO | None = None, tokens_per_step: int | None = None) -> None:
+        super().__init__(tokens_per_step=tokens_per_step)
         self._stream = stream
 
     def _write(self, line: str) -> None:
@@ -40,16 +41,17 @@ class PlainProgress(FollowTraining):
 
     def _begin(self, standing: Standing) -> None:
         go_on = f", from step {standing.step}" if standing.step else ""
-        self._write(f"training: {standing.steps} steps, {standing.epochs} epochs{go_on}")
+        whole = f"{standing.whole} {standing.measure.removesuffix('s')}s"
+        self._write(f"training: {standing.steps} steps, {whole}{go_on}")
 
     def _logged(self, standing: Standing) -> None:
-        place = f"step {standing.step}/{standing.steps}  epoch {standing.epoch:.2f}"
+        place = f"step {standing.step}/{standing.steps}  {standing.measure} {standing.reached(2)}"
         self._write("  ".join([place, *(f"{name} {value}" for name, value in standing.figures())]))
 
     def _evaluated(self, standing: Standing, figures: dict[str, float], best: bool) -> None:
         names = _columns(standing.name, figures)
         shown = [f"{name} {_figure(name, figures[name])}" for name in names]
-        place = f"evaluation at step {standing.step}, epoch {standing.epoch:.2f}:"
+        place = f"evaluation at step {standing.step}, {standing.measure} {standing.reached(2)}:"
         self._write("  ".join([place, *shown, *(["best so far"] if best else [])]))
 
     def _end(self, standing: Standing) -> None:
@@ -63,13 +65,16 @@ class RichProgress(FollowTraining):
 
     Args:
         console: the terminal; the standard output by default.
+        tokens_per_step: where a run is measured by tokens, not by epochs.
 
     Example:
         >>> progress = RichProgress(console=Console(width=80))
     """
 
-    def __init__(self, *, console: Console | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self, *, console: Console | None = None, tokens_per_step: int | None = None
+    ) -> None:
+        super().__init__(tokens_per_step=tokens_per_step)
         self._console = Console() if console is None else console
         self._live: Live | None = None
         self._names: list[str] = []
@@ -93,7 +98,7 @@ class RichProgress(FollowTraining):
         bar.add_column(ratio=1)
         bar.add_column(no_wrap=True, justify="right")
         bar.add_row(
-            f"epoch {standing.epoch:.1f}/{standing.epochs}",
+            f"{standing.measure} {standing.reached(1)}/{standing.whole}",
             ProgressBar(total=standing.steps, completed=standing.step),
             f"{standing.step}/{standing.steps} {standing.elapsed}",
         )
@@ -110,11 +115,12 @@ class RichProgress(FollowTraining):
     def _evaluated(self, standing: Standing, figures: dict[str, float], best: bool) -> None:
         if not self._names:
             self._names = _columns(standing.name, figures)
-            head = ["epoch", "step", "train loss", *self._names]
-            self._console.print(self._row(head), style="bold")
+            self._console.print(
+                self._row([standing.measure, "step", "train loss", *self._names]), style="bold"
+            )
         loss = "-" if standing.loss is None else f"{standing.loss:.4f}"
         values = [_figure(name, figures[name]) if name in figures else "-" for name in self._names]
-        row = self._row([f"{standing.epoch:.1f}", str(standing.step), loss, *values])
+        row = self._row([standing.reached(1), str(standing.step), loss, *values])
         self._console.print(row.append("  best", style="green") if best else row)
 
     def _row(self, cells: list[str]) -> Text:
@@ -153,7 +159,9 @@ def _summary(standing: Standing) -> str:
     return done if standing.best is None else f"{done}, best {standing.name} {standing.best:.4f}"
 
 
-def progress_callback(*, json: bool = False, stream: TextIO | None = None) -> TrainerCallback:
+def progress_callback(
+    *, json: bool = False, stream: TextIO | None = None, tokens_per_step: int | None = None
+) -> TrainerCallback:
     """Choose how a training shows its progress.
 
     The Trainer brings a bar and a printer of its own, which have to go:
@@ -164,6 +172,7 @@ def progress_callback(*, json: bool = False, stream: TextIO | None = None) -> Tr
     Args:
         json: the standard output is wanted for JSON; progress goes to the standard error then.
         stream: where to; by default the standard output or, with `json`, the standard error.
+        tokens_per_step: where a run is measured by tokens, not by epochs.
 
     Returns:
         A `RichProgress` for a terminal, a `PlainProgress` for everything else.
@@ -177,5 +186,5 @@ def progress_callback(*, json: bool = False, stream: TextIO | None = None) -> Tr
         stream = sys.stderr if json else sys.stdout
     console = Console(file=stream)
     if console.is_terminal and not console.is_dumb_terminal:
-        return RichProgress(console=console)
-    return PlainProgress(stream=stream)
+        return RichProgress(console=console, tokens_per_step=tokens_per_step)
+    return PlainProgress(stream=stream, tokens_per_step=tokens_per_step)

@@ -9,6 +9,26 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
+def short_count(count: float) -> str:
+    """Write a large number in three digits.
+
+    Args:
+        count: from 0.
+
+    Returns:
+        The number in thousands (k), millions (M) or billions (B).
+
+    Example:
+        >>> short_count(8192), short_count(60_000_000), short_count(1_500_000_000)
+        ('8.19k', '60M', '1.5B')
+    """
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        # What would be rounded up to the next unit belongs to it.
+        if count >= 0.9995 * unit:
+            return f"{count / unit:.3g}{name}"
+    return f"{count:.3g}"
+
+
 @dataclass
 class Standing:
     """Where a run stands, and how fast this process has come there.
@@ -27,6 +47,8 @@ class Standing:
         score: the figure `name` of the last evaluation.
         best: the best of all evaluations.
         evaluating: whether an evaluation runs at the moment.
+        tokens_per_step: where each step has the same number of tokens and a run is measured by
+            them, not by epochs.
 
     Example:
         >>> standing = Standing(50, 200, 4, "f1", True, began=0, started=time.perf_counter() - 10)
@@ -47,12 +69,38 @@ class Standing:
     score: float | None = None
     best: float | None = None
     evaluating: bool = False
+    tokens_per_step: int | None = None
 
     @property
     def speed(self) -> float | None:
         """Steps per second, evaluations included."""
         done = self.step - self.began
         return done / max(time.perf_counter() - self.started, 1e-9) if done else None
+
+    @property
+    def measure(self) -> str:
+        """What the run is measured by."""
+        return "epoch" if self.tokens_per_step is None else "tokens"
+
+    @property
+    def whole(self) -> str:
+        """Epochs or tokens of the whole run."""
+        if self.tokens_per_step is None:
+            return str(self.epochs)
+        return short_count(self.steps * self.tokens_per_step)
+
+    def reached(self, decimals: int) -> str:
+        """Say how far the run is.
+
+        Args:
+            decimals: of the epoch.
+
+        Returns:
+            Epochs or tokens done.
+        """
+        if self.tokens_per_step is None:
+            return f"{self.epoch:.{decimals}f}"
+        return short_count(self.step * self.tokens_per_step)
 
     @property
     def left(self) -> str:
@@ -97,7 +145,11 @@ class Standing:
             (self.name, self.score, ".4f"),
             ("best", self.best, ".4f"),
         ]
-        speed = [] if self.speed is None else [("steps/s", f"{self.speed:.3g}")]
+        speed = []
+        if self.speed is not None and self.tokens_per_step is not None:
+            speed = [("tokens/s", short_count(self.speed * self.tokens_per_step))]
+        elif self.speed is not None:
+            speed = [("steps/s", f"{self.speed:.3g}")]
         numbers = [(name, f"{value:{form}}") for name, value, form in known if value is not None]
         return [*numbers, *speed, ("ETA", self.left)]
 
@@ -105,13 +157,17 @@ class Standing:
 class FollowTraining(TrainerCallback, ABC):
     """Follow a training; a subclass shows it.
 
+    Args:
+        tokens_per_step: where a run is measured by tokens, not by epochs.
+
     Example:
         >>> FollowTraining()
         Traceback (most recent call last):
         TypeError: Can't instantiate abstract class FollowTraining...
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tokens_per_step: int | None = None) -> None:
+        self._tokens_per_step = tokens_per_step
         self._standing: Standing | None = None
 
     @abstractmethod
@@ -148,6 +204,7 @@ class FollowTraining(TrainerCallback, ABC):
             started=time.perf_counter(),
             epoch=state.epoch or 0.0,
             best=state.best_metric,
+            tokens_per_step=self._tokens_per_step,
         )
         self._begin(self._standing)
 

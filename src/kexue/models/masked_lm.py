@@ -1,0 +1,85 @@
+"""The encoder with a head that names hidden tokens: the model of pre-training.
+
+Only the hidden tokens are scored in training, so the scores of 30 % of the tokens are all that is
+ever in memory. The table of embeddings scores as well.
+
+Paper: https://arxiv.org/abs/1810.04805, section 3.1
+Axes: B texts, L tokens, D hidden size, V vocabulary entries, M hidden tokens
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.modeling_outputs import MaskedLMOutput
+
+from kexue.models.config import KexueConfig
+from kexue.models.encoder import KexueModel
+
+
+class KexueForMaskedLM(PreTrainedModel):
+    """A `KexueModel` that names hidden tokens; `AutoModelForMaskedLM` loads it.
+
+    Args:
+        config: a `KexueConfig`.
+
+    Example:
+        >>> config = KexueConfig(vocab_size=50, hidden_size=32, num_hidden_layers=1)
+        >>> model = KexueForMaskedLM(config).eval()
+        >>> model(torch.tensor([[2, 4, 3]])).logits.shape
+        torch.Size([1, 3, 50])
+    """
+
+    config_class = KexueConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ("_Layer",)
+
+    def __init__(self, config: KexueConfig) -> None:
+        super().__init__(config)
+        self.model = KexueModel(config)
+        width = config.embedding_size
+        self.transform = nn.Linear(config.hidden_size, width)
+        self.activation = ACT2FN[config.hidden_act]
+        # Not `norm`: without its prefix, the last norm of the encoder has that name in a file.
+        self.transform_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> MaskedLMOutput:
+        """Score every entry of the vocabulary, or compute the loss of the hidden tokens.
+
+        Args:
+            input_ids: [B, L].
+            attention_mask: [B, L], 1 = keep; everything by default.
+            inputs_embeds: [B, L, D] in place of `input_ids`.
+            labels: [B, L] ids of the hidden tokens, -100 everywhere else.
+
+        Returns:
+            `logits` [B, L, V]; or, with labels, `loss`, the mean cross-entropy of the M hidden
+            tokens, and their `logits` [M, V] in the order in which they stand.
+        """
+        hidden = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds)[0]
+        if labels is None:
+            return MaskedLMOutput(logits=self._score(hidden))
+        places = labels >= 0
+        logits = self._score(hidden[places])
+        with torch.autocast(logits.device.type, enabled=False):
+            # In bfloat16 on a CPU half as expensive as in float32; the mean is taken in float32.
+            each = F.cross_entropy(logits, labels[places], reduction="none")
+        # A batch in which chance hid nothing teaches nothing; its mean would be no number.
+        return MaskedLMOutput(loss=each.float().sum() / max(1, len(each)), logits=logits)
+
+    def _score(self, hidden: Tensor) -> Tensor:
+        raised = self.transform_norm(self.activation(self.transform(hidden)))
+        return F.linear(raised, self.model.embeddings.tokens.weight, self.bias)

@@ -29,7 +29,10 @@ WARM = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TOP_PAD_": "268435456",
 }
-PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pytorch-crf", "bert4torch", "kexue")
+PACKAGES = (
+    *("torch", "transformers", "accelerate", "numpy", "kexue"),
+    *("pytorch-crf", "bert4torch", "performer-pytorch"),
+)
 
 
 def read_benchmark(path: Path) -> tuple[str, list[str]] | None:

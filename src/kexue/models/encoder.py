@@ -42,7 +42,6 @@ class _Layer(GradientCheckpointingLayer):
         self.feed_forward_output = nn.Linear(config.intermediate_size, width, bias=bias)
         self.activation = ACT2FN[config.hidden_act]
         self.dropout = nn.Dropout(config.hidden_dropout)
-        self.attention_dropout = config.attention_dropout
         self.projection: Tensor | None
         random = config.attention == "performer"
         shape = (config.performer_features, width // self.heads)
@@ -55,10 +54,9 @@ class _Layer(GradientCheckpointingLayer):
         # where activation checkpointing runs it twice.
         into = hidden if self.post else self.attention_norm(hidden)
         mixed = self.query_key_value(into).unflatten(-1, (3, self.heads, -1))
-        dropout = self.attention_dropout if self.training else 0.0
         query, key, value = mixed.permute(2, 0, 3, 1, 4)  # [B, H, L, d]
-        features = self.projection
-        seen, scores = mix(query, key, value, previous, mixing, features, dropout=dropout)
+        features, training = self.projection, self.training
+        seen, scores = mix(query, key, value, previous, mixing, features, training=training)
         hidden = hidden + self.dropout(self.attention_output(seen.transpose(1, 2).flatten(2)))
         if self.post:
             hidden = self.attention_norm(hidden)

@@ -38,7 +38,7 @@ def mix(
     mixing: Mixing,
     projection: Tensor | None = None,
     *,
-    dropout: float = 0.0,
+    training: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Mix values by attention.
 
@@ -49,7 +49,7 @@ def mix(
         previous: [B, H, L, L] residual scores of the layer below, where there are any.
         mixing: what all layers share.
         projection: [M, d] random directions of the Performer.
-        dropout: of the attention weights.
+        training: whether to drop attention weights, and to keep the scores of the layer below.
 
     Returns:
         [B, H, L, d], and the residual scores for the layer above where there are any.
@@ -67,7 +67,10 @@ def mix(
     if config.attention == "performer":
         return performer_attend(query, key, value, projection, mask=keep, causal=causal), None
     if config.residual_attention:
-        return residual_attend(query, key, value, previous, mask=keep)
+        # Where nothing is trained, one copy of the scores is enough.
+        once = not training
+        return residual_attend(query, key, value, previous, mask=keep, overwrite_previous=once)
+    dropout = config.attention_dropout if training else 0.0
     # On a CPU, torch's fused kernel is up to six times slower than the plain one in half precision.
     half = query.dtype in (torch.bfloat16, torch.float16)
     if query.device.type == "cpu" and half and not dropout:

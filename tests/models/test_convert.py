@@ -77,9 +77,10 @@ def test_scores_of_hidden_tokens_equal_those_of_transformers(config, kind):
     theirs = shaken(kind(config))
     ours = convert(theirs)
     assert isinstance(ours, KexueForMaskedLM)
-    ids, mask, _ = inputs()
-    want = theirs(ids, attention_mask=mask).logits[mask.bool()]
-    torch.testing.assert_close(ours(ids, mask).logits[mask.bool()], want, rtol=0, atol=1e-6)
+    ids, mask, types = inputs()
+    want = theirs(ids, attention_mask=mask, token_type_ids=types).logits[mask.bool()]
+    got = ours(ids, mask, types).logits[mask.bool()]
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
 
 
 def test_gradients_equal_those_of_transformers():

@@ -218,7 +218,7 @@ class Oracle(torch.nn.Module):
         super().__init__()
         self.answers, self.entries = answers, entries
 
-    def forward(self, input_ids):
+    def forward(self, input_ids, labels):
         answer = self.answers.pop(0).clamp(min=0)
         logits = torch.nn.functional.one_hot(answer, self.entries) * 9.0
         return type("Output", (), {"logits": logits})

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from kexue.tasks.pretraining import PretrainingSettings
 from kexue.tasks.run_folder import (
     as_json,
+    hub_name,
     point_to_resume,
     run_arguments,
     versions,
@@ -161,3 +162,12 @@ def test_what_a_killed_process_left_behind_is_cleared_away(tmp_path):
         (fresh / "a").write_text("a")
     assert names(tmp_path / "model") == ["a"]
     assert names(tmp_path) == ["model"]
+
+
+def test_only_a_name_on_the_hub_is_worth_a_link(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert hub_name("hfl/rbt3", made_here=["new"]) == "hfl/rbt3"
+    assert hub_name("bert-base-chinese", made_here=["new"]) == "bert-base-chinese"
+    for private in ("new", "mine", str(tmp_path / "mine"), "/home/me/gone", "a/b/c"):
+        assert hub_name(private, made_here=["new"]) is None

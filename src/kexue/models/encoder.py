@@ -66,7 +66,25 @@ class _Layer(GradientCheckpointingLayer):
         return (self.feed_forward_norm(hidden) if self.post else hidden), scores
 
 
-class KexueModel(PreTrainedModel):
+class KexuePreTrainedModel(PreTrainedModel):
+    """What transformers wants to know of the encoder, with a head or without."""
+
+    config_class = KexueConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ("_Layer",)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, _Layer) and module.projection is not None:
+            features, width = module.projection.shape
+            module.projection.copy_(orthogonal_projection(width, features))
+
+
+class KexueModel(KexuePreTrainedModel):
     """The encoder; `AutoModel` loads it.
 
     Args:
@@ -79,13 +97,6 @@ class KexueModel(PreTrainedModel):
         torch.Size([1, 3, 32])
     """
 
-    config_class = KexueConfig
-    base_model_prefix = "model"
-    main_input_name = "input_ids"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _no_split_modules = ("_Layer",)
-
     def __init__(self, config: KexueConfig) -> None:
         super().__init__(config)
         self.embeddings = KexueEmbeddings(config)
@@ -93,13 +104,6 @@ class KexueModel(PreTrainedModel):
         last = config.norm == "pre"
         self.norm = make_norm(config, config.hidden_size) if last else nn.Identity()
         self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, _Layer) and module.projection is not None:
-            features, width = module.projection.shape
-            module.projection.copy_(orthogonal_projection(width, features))
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Give the table of token embeddings."""
@@ -128,7 +132,7 @@ class KexueModel(PreTrainedModel):
             token_type_ids: [B, L] segments, for a table of segments and for the mask "unilm".
             position_ids: [B, L] positions, 0, 1, 2, ... by default; or, with rotary positions,
                 [B, L, 2] coordinates of the patches of a picture.
-            inputs_embeds: [B, L, D] in place of `input_ids`.
+            inputs_embeds: [B, L, `config.embedding_size`] in place of `input_ids`.
             output_hidden_states: also return what enters the first layer and what each layer gives.
 
         Returns:

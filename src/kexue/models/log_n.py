@@ -157,13 +157,15 @@ def check_log_n(model: PreTrainedModel) -> float:
         name = type(model).__name__
         raise ValueError(f"{name} has no log n attention; call apply_log_n(model, ...) first.")
     training = model.training
-    model.eval()
     probe: list[tuple] = []
     ids = torch.arange(24, device=model.device).view(2, 12) % model.config.vocab_size
     mask = torch.ones_like(ids)
     mask[1, 9:] = 0
-    model(input_ids=ids, attention_mask=mask, log_n_probe=probe)
-    model.train(training)
+    model.eval()
+    try:
+        model(input_ids=ids, attention_mask=mask, log_n_probe=probe)
+    finally:
+        model.train(training)
     worst = 0.0
     for module, *inputs, mixed in probe:
         expected = _definition(module, mask.bool(), *inputs)

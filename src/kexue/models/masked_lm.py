@@ -10,15 +10,16 @@ Axes: B texts, L tokens, D hidden size, V vocabulary entries, M hidden tokens
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import MaskedLMOutput
 
 from kexue.models.config import KexueConfig
-from kexue.models.encoder import KexueModel
+from kexue.models.encoder import KexueModel, KexuePreTrainedModel
+
+_ROWS = 256  # hidden tokens are scored in multiples of this many
 
 
-class KexueForMaskedLM(PreTrainedModel):
+class KexueForMaskedLM(KexuePreTrainedModel):
     """A `KexueModel` that names hidden tokens; `AutoModelForMaskedLM` loads it.
 
     Args:
@@ -30,13 +31,6 @@ class KexueForMaskedLM(PreTrainedModel):
         >>> model(torch.tensor([[2, 4, 3]])).logits.shape
         torch.Size([1, 3, 50])
     """
-
-    config_class = KexueConfig
-    base_model_prefix = "model"
-    main_input_name = "input_ids"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _no_split_modules = ("_Layer",)
 
     def __init__(self, config: KexueConfig) -> None:
         super().__init__(config)
@@ -53,6 +47,8 @@ class KexueForMaskedLM(PreTrainedModel):
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         *,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
@@ -61,24 +57,30 @@ class KexueForMaskedLM(PreTrainedModel):
 
         Args:
             input_ids: [B, L].
-            attention_mask: [B, L], 1 = keep; everything by default.
-            inputs_embeds: [B, L, D] in place of `input_ids`.
+            attention_mask: as for `KexueModel`.
+            token_type_ids: as for `KexueModel`.
+            position_ids: as for `KexueModel`.
+            inputs_embeds: as for `KexueModel`.
             labels: [B, L] ids of the hidden tokens, -100 everywhere else.
 
         Returns:
             `logits` [B, L, V]; or, with labels, `loss`, the mean cross-entropy of the M hidden
             tokens, and their `logits` [M, V] in the order in which they stand.
         """
-        hidden = self.model(input_ids, attention_mask, inputs_embeds=inputs_embeds)[0]
+        given = (input_ids, attention_mask, token_type_ids, position_ids)
+        hidden = self.model(*given, inputs_embeds=inputs_embeds)[0]
         if labels is None:
             return MaskedLMOutput(logits=self._score(hidden))
-        places = labels >= 0
-        logits = self._score(hidden[places])
+        rows, targets = hidden[labels >= 0], labels[labels >= 0]
+        # In bfloat16 on a CPU, PyTorch keeps a kernel and its buffers for each shape it has met.
+        # As many rows as chance hid would be a new shape in each step, and 8 MB more of memory.
+        count, empty = len(targets), -len(targets) % _ROWS
+        logits = self._score(F.pad(rows, (0, 0, 0, empty)))
         with torch.autocast(logits.device.type, enabled=False):
-            # In bfloat16 on a CPU half as expensive as in float32; the mean is taken in float32.
-            each = F.cross_entropy(logits, labels[places], reduction="none")
+            # Autocast would make float32 copies of all scores; only the mean needs that much.
+            each = F.cross_entropy(logits, F.pad(targets, (0, empty), value=-100), reduction="none")
         # A batch in which chance hid nothing teaches nothing; its mean would be no number.
-        return MaskedLMOutput(loss=each.float().sum() / max(1, len(each)), logits=logits)
+        return MaskedLMOutput(loss=each.float().sum() / max(1, count), logits=logits[:count])
 
     def _score(self, hidden: Tensor) -> Tensor:
         raised = self.transform_norm(self.activation(self.transform(hidden)))

@@ -6,7 +6,7 @@ into characters as well; the vocabulary is learnt from the texts at hand.
 
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordLevel
 from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 from transformers import PreTrainedTokenizerFast
@@ -14,8 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from kexue._check import invalid
 from kexue.models.config import KexueConfig
 from kexue.models.encoder import KexueModel
-
-_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+from kexue.models.tokenizers import SPECIAL, as_fast_tokenizer
 
 
 def scratch_tokenizer(
@@ -48,7 +47,7 @@ def scratch_tokenizer(
     """
     if unit not in ("piece", "character"):
         raise invalid("unit", unit, "'piece' or 'character'")
-    common = {"special_tokens": _SPECIAL, "vocab_size": vocab_size, "show_progress": False}
+    common = {"special_tokens": list(SPECIAL), "vocab_size": vocab_size, "show_progress": False}
     if unit == "character":
         tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.Lowercase()
@@ -63,20 +62,7 @@ def scratch_tokenizer(
     blank = pre_tokenizers.Split(Regex(r"\s+"), "removed")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([blank, single])
     tokenizer.train_from_iterator(texts, trainer)
-    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=max_length,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_input_names=["input_ids", "attention_mask"],
-    )
+    return as_fast_tokenizer(tokenizer, max_length=max_length)
 
 
 def scratch_encoder(

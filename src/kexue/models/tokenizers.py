@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from kexue._check import invalid
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def load_tokenizer(name: str | Path, *, local: bool = False) -> PreTrainedTokenizerBase:
@@ -38,3 +41,36 @@ def load_tokenizer(name: str | Path, *, local: bool = False) -> PreTrainedTokeni
     if not tokenizer.is_fast:
         raise invalid("tokenizer", str(name), "a fast tokenizer", "Save it as a fast one.")
     return tokenizer
+
+
+def as_fast_tokenizer(tokenizer: Tokenizer, *, max_length: int) -> PreTrainedTokenizerFast:
+    """Give a tokenizer that was learnt here its special tokens, [CLS] text [SEP].
+
+    Args:
+        tokenizer: with the tokens of `SPECIAL` in its vocabulary.
+        max_length: tokens beyond which it warns.
+
+    Returns:
+        What transformers takes.
+
+    Example:
+        >>> from tokenizers.models import WordLevel
+        >>> words = {name: i for i, name in enumerate((*SPECIAL, "a"))}
+        >>> made = as_fast_tokenizer(Tokenizer(WordLevel(words)), max_length=8)
+        >>> made("a")["input_ids"]
+        [2, 5, 3]
+    """
+    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_input_names=["input_ids", "attention_mask"],
+    )

@@ -8,14 +8,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
 from kexue._check import invalid
+from kexue.models.tokenizers import SPECIAL, as_fast_tokenizer
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
@@ -79,20 +79,7 @@ def train_tokenizer(
         entries.setdefault(token, len(entries))
     merges = [tuple(pair) for pair in learnt["merges"]]
     tokenizer.model = BPE(entries, merges, unk_token="[UNK]", byte_fallback=True)
-    ends = [(name, entries[name]) for name in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=max_length,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_input_names=["input_ids", "attention_mask"],
-    )
+    return as_fast_tokenizer(tokenizer, max_length=max_length)
 
 
 def _most_frequent(texts: Iterable[str], count: int) -> list[str]:

@@ -84,7 +84,7 @@ def rotate(x: Tensor, angles: Tensor, *, layout: str = "interleaved") -> Tensor:
 
 
 def _turn_neighbours(x: Tensor, angles: Tensor) -> Tensor:
-    """Multiply pairs, read as complex numbers, by exp(i angle): three times faster on a CPU."""
+    """Multiply pairs, read as complex numbers, by exp(i angle), in one pass over memory."""
     # There are no complex numbers of half precision that the kernels could use.
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     angles = angles.to(torch.promote_types(angles.dtype, torch.float32))

@@ -24,6 +24,7 @@ from kexue.tasks.ner_model import SCRATCH, EntitySettings
 from kexue.tasks.ner_training import EntityRun, train_entities
 from kexue.tasks.run_folder import (
     as_json,
+    hub_name,
     point_to_resume,
     run_arguments,
     versions,
@@ -168,7 +169,7 @@ def _write(
         thresholds=thresholds,
         facts=facts,
         example=next((text for text, spans in dev if spans and len(text) < 100), train[0][0]),
-        base_model=_hub_name(plan["settings"]["encoder"]),
+        base_model=hub_name(plan["settings"]["encoder"], made_here=SCRATCH),
         dataset=_measured_on(plan["data"]),
     )
     run.recognizer.save_pretrained(out / "model")
@@ -179,12 +180,6 @@ def _measured_on(data: dict[str, Any]) -> str:
     if data["dev"]["path"] is not None:
         return Path(data["dev"]["path"]).stem
     return f"a held-out part of {Path(data['train']['path']).stem}"
-
-
-def _hub_name(encoder: str) -> str | None:
-    """A name on the Hub is worth a link; a folder of this machine is nobody else's business."""
-    local = Path(encoder).exists() or encoder.count("/") > 1
-    return None if local or encoder in SCRATCH else encoder
 
 
 def _facts(run: EntityRun, plan: dict[str, Any]) -> dict[str, str]:

@@ -170,7 +170,9 @@ def masked_scores(
         batch = {name: part.to(model.device) for name, part in batch.items()}
         places = batch["labels"] >= 0
         labels = batch["labels"][places]
-        logits = model(input_ids=batch["input_ids"]).logits[places].float()
+        logits = model(**batch).logits
+        # Our own model scores the hidden places alone; others score all.
+        logits = (logits[places] if logits.ndim == 3 else logits).float()
         right += int((logits.argmax(-1) == labels).sum())
         total += len(labels)
         loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))

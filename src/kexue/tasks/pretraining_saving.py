@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kexue.tasks.run_folder import as_json, whole_folder
+from kexue.tasks.run_folder import as_json, hub_name, whole_folder
 from kexue.training.atomic import write_atomically
 from kexue.training.log import read_metrics
 from kexue.training.pretraining_card import PretrainingCard, write_pretraining_card
@@ -117,19 +117,13 @@ def save_run(
         accuracy=run.accuracy,
         loss=run.loss,
         facts=_facts(run, plan, sizes, float16),
-        base_model=_hub_name(settings["encoder"]),
+        base_model=hub_name(settings["encoder"], made_here=["new"]),
     )
     with whole_folder(out / "model") as fresh:
         # The configuration says float32: stored in half the space, it is loaded as it was trained.
         run.model.save_pretrained(fresh, state_dict=_halves(run.model) if float16 else None)
         run.tokenizer.save_pretrained(fresh)
         write_pretraining_card(fresh, card)
-
-
-def _hub_name(encoder: str) -> str | None:
-    """A name on the Hub is worth a link; a folder of this machine is nobody else's business."""
-    local = Path(encoder).exists() or encoder.count("/") > 1
-    return None if local or encoder == "new" else encoder
 
 
 def _facts(

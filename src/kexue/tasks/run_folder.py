@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,24 @@ def write_plan(folder: str | Path, plan: Mapping[str, Any], args: TaskTrainingAr
     path = Path(folder) / "run.json"
     if args.should_save and not path.is_file():
         write_atomically(path, as_json(plan))
+
+
+def hub_name(encoder: str, *, made_here: Collection[str]) -> str | None:
+    """Give the name of an encoder if it is one of the Hub, which is worth a link in a card.
+
+    Args:
+        encoder: a name on the Hub, or a folder, which is nobody else's business.
+        made_here: words that stand for an encoder which is no other's.
+
+    Returns:
+        The name, or None.
+
+    Example:
+        >>> hub_name("org/base", made_here=["new"])
+        'org/base'
+    """
+    local = Path(encoder).exists() or encoder.count("/") > 1
+    return None if local or encoder in made_here else encoder
 
 
 @contextmanager

@@ -2,9 +2,8 @@
 
     M <- momentum of the gradient,   W <- W - lr (0.2 sqrt(max(n, m)) U V' + decay W),   M = U S V'
 
-Orthogonalising the step moves every direction of a matrix alike, which takes a language model out
-of its first plateau in a fraction of AdamW's steps. The factor gives its steps AdamW's size, so
-that one learning rate serves both.
+Orthogonalising the step moves every direction of a matrix alike, the rare ones as far as the
+frequent ones. The factor gives its steps AdamW's size, so that one learning rate serves both.
 
 Post: https://kexue.fm/archives/10592
 Paper: https://arxiv.org/abs/2502.16982

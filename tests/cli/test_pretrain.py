@@ -2,20 +2,13 @@
 
 import gzip
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-import kexue
 from kexue.cli import app
 from kexue.cli.pretrain import count
 from kexue.data.synthetic import sample_records
@@ -235,62 +228,30 @@ def test_what_is_no_number_is_refused(text):
         count("tokens", text)
 
 
-def process(*words):
-    source = str(Path(kexue.__file__).parents[1])
-    return subprocess.Popen(
-        [sys.executable, "-m", "kexue", "pretrain", *map(str, words)],
-        env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(file, tmp_path):
-    words = ["--texts", file, *SMALL, "--tokens", "30k", "--option", "logging_steps=1"]
+def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(file, broken_and_unbroken):
+    words = ["pretrain", "--texts", file, *SMALL, "--tokens", "30k", "--option", "logging_steps=1"]
     words += ["--option", "save_steps=3", "--option", "eval_steps=10"]
-    checkpoints = tmp_path / "broken" / "checkpoints"
-    deadline = time.monotonic() + 300
-    with process(*words, "--out", tmp_path / "broken") as broken:
-        while not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
-            assert broken.poll() is None, broken.stdout.read().decode()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        broken.send_signal(signal.SIGKILL)
-    assert not (tmp_path / "broken" / "model").exists()
-    for name, extra in (("broken", ["--resume"]), ("unbroken", [])):
-        with process(*words, "--out", tmp_path / name, *extra) as run:
-            printed = run.communicate()[0].decode()
-        assert run.returncode == 0, printed
-        assert ("from step" in printed) == bool(extra)
-    logs = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("unbroken", "broken")]
+    folders = broken_and_unbroken(words)
+    logs = [read_metrics(folder / "metrics.jsonl") for folder in folders]
     figures = [
         [(line["step"], line.get("eval_accuracy"), line.get("loss")) for line in log]
         for log in logs
     ]
     assert figures[0] == figures[1]
-    weights = [
-        (tmp_path / name / "model" / "model.safetensors").read_bytes()
-        for name in ("unbroken", "broken")
-    ]
+    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
 
 
 @pytest.mark.slow
-def test_a_run_killed_while_it_reads_begins_again(tmp_path):
+def test_a_run_killed_while_it_reads_begins_again(kill_once, tmp_path):
     """What was half written is not taken for whole, and nothing of it stays."""
     path = tmp_path / "a.txt"
     texts = [record["text"] for record in sample_records(300, seed=3)]
     path.write_text("\n\n".join(texts * 30), encoding="utf-8")
     out = tmp_path / "r"
     words = ["--texts", path, "--out", out, *SMALL, "--tokens", "4096"]
-    deadline = time.monotonic() + 300
-    with process(*words) as broken:
-        while not list(out.glob("corpus/.train.ids.*.tmp")):
-            assert broken.poll() is None, broken.stdout.read().decode()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        broken.send_signal(signal.SIGKILL)
+    kill_once(["pretrain", *words], lambda: list(out.glob("corpus/.train.ids.*.tmp")))
     assert not (out / "run.json").exists()
     result = call(*words)
     assert result.exit_code == 0, result.output

@@ -1,9 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -153,42 +148,15 @@ def test_bad_records_are_left_out_on_request_and_counted(sample_files, tmp_path)
     assert "2 broken records left out" in loose.output
 
 
-def process(*words):
-    source = str(Path(__file__).parents[2] / "src")
-    environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "kexue", *map(str, words)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(sample_files, tmp_path):
+def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(sample_files, broken_and_unbroken):
     words = ["train", "ner", "--train", sample_files / "my.jsonl", "--epochs", "4", *SMALL]
-    checkpoints = tmp_path / "broken" / "checkpoints"
-    deadline = time.monotonic() + 300
-    with process(*words, "--out", tmp_path / "broken") as broken:
-        while not list(checkpoints.glob("checkpoint-*/trainer_state.json")):
-            assert broken.poll() is None, broken.stdout.read().decode()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        broken.send_signal(signal.SIGKILL)
-    assert not (tmp_path / "broken" / "model").exists()
-    for name, extra in (("broken", ["--resume"]), ("unbroken", [])):
-        with process(*words, "--out", tmp_path / name, *extra) as run:
-            printed = run.communicate()[0].decode()
-        assert run.returncode == 0, printed
-        assert ("from step" in printed) == bool(extra)
-    scores = [
-        json.loads((tmp_path / name / "scores.json").read_text("utf-8"))
-        for name in ("unbroken", "broken")
-    ]
+    folders = broken_and_unbroken(words)
+    scores = [json.loads((folder / "scores.json").read_text("utf-8")) for folder in folders]
     for part in scores:
         del part["seconds"]
     assert scores[0] == scores[1]
-    logs = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("unbroken", "broken")]
+    logs = [read_metrics(folder / "metrics.jsonl") for folder in folders]
     figures = [
         [(line.get("step"), line.get("eval_f1"), line.get("loss")) for line in log] for log in logs
     ]

@@ -35,6 +35,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from kexue.models.lengthen import lengthen_positions
 
 TESTS = ["tests/positions/test_hierarchical.py", "tests/models/test_lengthen.py"]
+TIMED = False
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "csl" / "cls_ctg"
 UNKNOWN, CLS, FIRST_CHARACTER = 1, 2, 3

@@ -34,6 +34,7 @@ from kexue.models.ntk import register_ntk
 from kexue.models.rerope import apply_rerope, remove_rerope
 
 TESTS = ["tests/models/test_rerope.py", "tests/models/test_ntk.py", "tests/positions/test_ntk.py"]
+TIMED = False
 
 CORPUS = Path(__file__).parents[2] / "shared/data/corpora/enwiki_sample.jsonl.xz"
 BOS = 1

@@ -24,6 +24,9 @@ from kexue.tasks.pretraining_corpus import encode_corpus
 from kexue.training.arguments import TaskTrainingArguments
 from kexue.training.log import MetricsLog, read_metrics
 
+TESTS = ["tests/tasks/test_pretraining.py", "tests/models/test_encoder.py"]
+TIMED = False
+
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data" / "corpora"
 FILES = ("lctt_zh.txt.xz", "dotnet_docs_zh.txt.xz")
 LENGTHS = (64, 128, 256, 512, 1024)
@@ -36,10 +39,10 @@ EXPERIMENTS = {
         "RealFormer (norms before)": ({"norm": "pre", "residual_attention": True}, 128),
     },
     "log-n": {
-        "plain": ({"log_n": "none"}, 64),
+        "plain": ({"norm": "post", "log_n": "none"}, 64),
         # The weights of the one before, read in another way.
         "log n after training": (None, 64),
-        "log n": ({"log_n": "trained"}, 64),
+        "log n": ({"norm": "post", "log_n": "trained"}, 64),
     },
 }
 
@@ -97,9 +100,9 @@ def measure(model, corpus, tokenizer, settings, lengths):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--experiment", choices=EXPERIMENTS, default="norms")
-    parser.add_argument("--variants", nargs="+", help="some of the experiment's, by name")
-    parser.add_argument("--tokens", type=int, default=3_000_000)
+    parser.add_argument("--experiments", choices=EXPERIMENTS, nargs="+", default=list(EXPERIMENTS))
+    parser.add_argument("--variants", nargs="+", help="some of them, by name")
+    parser.add_argument("--tokens", type=int, default=2_000_000)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--seed", type=int, default=0)
@@ -120,8 +123,14 @@ def main(argv=None):
     path = Path(options.json) if options.json else None
     runs = json.loads(path.read_text("utf-8")) if path and path.is_file() else {}
     trained = None
-    for name, (config, length) in EXPERIMENTS[options.experiment].items():
-        if name in runs or (options.variants and name not in options.variants):
+    variants = [
+        (experiment, name, *variant)
+        for experiment in options.experiments
+        for name, variant in EXPERIMENTS[experiment].items()
+        if not options.variants or name in options.variants
+    ]
+    for experiment, name, config, length in variants:
+        if name in runs.setdefault(experiment, {}):
             continue
         if config is not None:
             trained, curve, settings = train(
@@ -134,10 +143,12 @@ def main(argv=None):
                 optimizer=options.optimizer,
                 seed=options.seed,
             )
+        elif trained is None:
+            raise SystemExit(f"{name} reads with the weights of the variant before it: train both")
         else:
             trained.config.log_n, trained.config.log_n_length = "post-hoc", length
-        lengths = LENGTHS if options.experiment == "log-n" else (128,)
-        runs[name] = {
+        lengths = LENGTHS if experiment == "log-n" else (128,)
+        runs[experiment][name] = {
             "held-out": measure(trained, corpus, tokenizer, settings, lengths),
             "training loss": curve,
             "tokens": options.tokens,
@@ -145,7 +156,7 @@ def main(argv=None):
             "optimizer": options.optimizer,
             "seed": options.seed,
         }
-        print(name, runs[name]["held-out"], flush=True)
+        print(name, runs[experiment][name]["held-out"], flush=True)
         if path:
             path.write_text(json.dumps(runs, indent=1) + "\n", "utf-8")
 

@@ -6,8 +6,9 @@ A benchmark is a file beside this one with a docstring that says its claim, a co
 `TESTS = ["tests/..."]` and a `main(argv)` that understands `--json FILE`. Nothing is timed while a
 test fails. Each runs as users run it ("default"), and again with an allocator that keeps its
 memory ("warm"): glibc hands large blocks back to the system, and fresh pages cost as much as the
-computation, which a method that allocates much must not be blamed for. The figures of both, the
-machine and the versions go to `benchmarks/results/<name>.json`.
+computation, which a method that allocates much must not be blamed for. A benchmark of losses and
+scores says `TIMED = False` and runs once. The figures, the machine and the versions go to
+`benchmarks/results/<name>.json`.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import tempfile
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -35,16 +37,29 @@ PACKAGES = (
 )
 
 
-def read_benchmark(path: Path) -> tuple[str, list[str]] | None:
-    """Read the claim and the tests of a benchmark without importing it; None for other files."""
+class Benchmark(NamedTuple):
+    """What a benchmark says of itself."""
+
+    claim: str
+    tests: list[str]
+    timed: bool
+
+
+def read_benchmark(path: Path) -> Benchmark | None:
+    """Read what a benchmark says of itself without importing it; None for other files."""
     module = ast.parse(path.read_text("utf-8"), str(path))
-    for node in module.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TESTS":
-            return ast.get_docstring(module) or "", ast.literal_eval(node.value)
-    return None
+    names = ("TESTS", "TIMED")
+    said = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in module.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in names
+    }
+    if "TESTS" not in said:
+        return None
+    return Benchmark(ast.get_docstring(module) or "", said["TESTS"], said.get("TIMED", True))
 
 
-def find_benchmarks() -> dict[str, tuple[str, list[str]]]:
+def find_benchmarks() -> dict[str, Benchmark]:
     """List the benchmarks beside this file by name."""
     found = {path.stem: read_benchmark(path) for path in sorted(HERE.glob("*.py"))}
     return {name: read for name, read in found.items() if read is not None}
@@ -129,15 +144,16 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(benchmarks)}")
     failed = False
     for name in names or benchmarks:
-        claim, tests = benchmarks[name]
+        claim, tests, timed = benchmarks[name]
         print(f"== {name}: tests first ({' '.join(tests)})", flush=True)
         if not tests or not tests_pass(tests):
             print(f"== {name}: not timed, because its tests do not pass", flush=True)
             failed = True
             continue
+        allocators = {"default": {}, **({"warm": WARM} if timed else {})}
         columns = {}
         try:
-            for column, extra in {"default": {}, "warm": WARM}.items():
+            for column, extra in allocators.items():
                 print(f"== {name}: {column} allocator", flush=True)
                 columns[column] = measure(name, extra, arguments)
         except (OSError, ValueError, subprocess.CalledProcessError) as error:

@@ -10,8 +10,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 PEERS = {
-    "efficient": ("efficient, all scores", "pytorch-crf"),
-    "standard": ("standard, all scores", "pytorch-crf"),
+    "efficient": ("efficient, bert4torch", "efficient, all scores", "pytorch-crf"),
+    "standard": ("standard, bert4torch", "standard, all scores", "pytorch-crf"),
     "crf": ("pytorch-crf",),
 }
 
@@ -35,6 +35,8 @@ def span_head(figures):
     for length in figures["default"]["lengths"]:
         for head, peers in PEERS.items():
             for peer in peers:
+                if peer not in figures["default"]["lengths"][length]["loss"]:
+                    continue
                 both = [figures[kind]["lengths"][length]["loss"] for kind in ("default", "warm")]
                 memory = figures["default"]["lengths"][length]["loss_peak_bytes"]
                 speed = [times(part[peer]["cpu"] / part[head]["cpu"]) for part in both]
@@ -63,9 +65,9 @@ def multilabel(figures):
     rows = []
     for size, part in figures["warm"]["multilabel"].items():
         peer = part["cross-entropy"]["cpu"]
-        names = ("dense", "index", "original index form")
+        names = ("dense", "index", "bert4torch index")
         rows.append([size, *(f"{part[name]['cpu'] / peer:.2f}" for name in names)])
-    return table(("scores", "dense", "index", "original index form"), rows)
+    return table(("scores", "dense", "index", "index, bert4torch"), rows)
 
 
 def training(figures):
@@ -80,40 +82,200 @@ def training(figures):
     return table(("texts", "dynamic padding / ours", "group by length / ours"), rows)
 
 
+def against(part, name, peer):
+    """Say how many times as long as its peer a method takes."""
+    return f"{part[name]['cpu'] / part[peer]['cpu']:.2f}" if peer in part else "-"
+
+
+def prompts(figures):
+    rows = []
+    for length, part in figures["warm"]["prompt"].items():
+        peaks = part["peak_bytes"]
+        rows.append(
+            [
+                length,
+                against(figures["default"]["prompt"][length]["time"], "turned", "plain"),
+                against(part["time"], "turned", "plain"),
+                against(part["time"], "turned", "two matrices"),
+                *(
+                    f"{peaks[k] / 1e6:.0f}" if k in peaks else "-"
+                    for k in ("turned", "two matrices")
+                ),
+            ]
+        )
+    columns = ("n", "against plain", "warm", "against two matrices, warm", "MB", "two matrices, MB")
+    return table(columns, rows)
+
+
+def caches(figures):
+    rows = []
+    for length in figures["warm"]["decoding"]:
+        both = [figures[kind]["decoding"][length]["time"] for kind in ("default", "warm")]
+        ours = "turned, in a cache"
+        rows.append(
+            [
+                length,
+                *(against(part, ours, "plain, in a cache") for part in both),
+                *(times(part["re-rotated"]["cpu"] / part[ours]["cpu"]) for part in both),
+            ]
+        )
+    columns = ("cache", "against plain", "warm", "against re-rotating", "warm")
+    return table(columns, rows)
+
+
+def linear(figures):
+    rows = []
+    for kind in figures["warm"]["lengths"]["256"]["ratios, forward"]:
+        cells = []
+        for part in figures["warm"]["lengths"].values():
+            ratio = part["ratios, forward and backward"].get(kind)
+            cells.append("-" if ratio is None else f"{ratio:.1f}")
+        rows.append([kind, *cells])
+    return table(("times as fast", *figures["warm"]["lengths"]), rows)
+
+
+def realformer(figures):
+    rows = []
+    for kind in ("residual, overwriting", "residual", "usual form"):
+        cells = [kind]
+        for step in ("inference", "training"):
+            part = figures["warm"][step]
+            cells.append(against(part, kind, "plain SDPA") if kind in part else "-")
+        peak = (
+            figures["warm"]["inference, peak bytes"][kind]
+            - figures["warm"]["inference, peak bytes"]["plain SDPA"]
+        )
+        rows.append([*cells, f"{peak / figures['warm']['bytes of scores']:.1f}"])
+    return table(("12 layers", "forward", "training", "copies of the scores"), rows)
+
+
+def extrapolation(figures):
+    losses = figures["default"]["loss"]
+    stretches = list(next(iter(losses.values())))
+    rows = [[name, *(f"{part[s]:.2f}" for s in stretches)] for name, part in losses.items()]
+    return table(("loss at positions", *stretches), rows)
+
+
+def hierarchical(figures):
+    runs = figures["default"]["runs"].values()
+    names = list(next(iter(runs))["after training"])
+    rows = []
+    for name in names:
+        cells = [
+            100 * sum(run[when][name] for run in runs) / len(runs)
+            for when in ("at once", "after training")
+        ]
+        rows.append([name, *(f"{cell:.1f}" for cell in cells)])
+    return table(("reads by", "at once", "after a little training"), rows)
+
+
+def pretraining(figures, lengths):
+    rows = []
+    for name, run in figures.items():
+        scores = [run["held-out"][length] for length in lengths]
+        rows.append([name, *(f"{100 * s['accuracy']:.1f} ({s['loss']:.2f})" for s in scores)])
+    return table(("encoder", *(f"rows of {length}" for length in lengths)), rows)
+
+
+# Title, what to know before reading, the result it needs, and the table made of it.
+SECTIONS = [
+    (
+        "The loss of a span head, forward and backward",
+        """16 texts of n/2 to n tokens, 10 types, width 768. "All scores" is the same head with its
+scores in memory and the index form of the loss as it was published. The standard head
+loses to a CRF on a CPU: its projection alone costs more. Our own CRF is faster than
+either pointer head; what it cannot do is nested entities.""",
+        "span_head",
+        span_head,
+    ),
+    ("Decoding, time relative to pytorch-crf", "", "span_head", decoding),
+    (
+        "The multi-label loss, time relative to F.cross_entropy on the same scores",
+        "",
+        "span_head",
+        multilabel,
+    ),
+    (
+        "Training: batches of nearly equal length",
+        "CPU time of an epoch relative to ours; the last row is a control: nothing to be gained.",
+        "training",
+        training,
+    ),
+    (
+        "ReRoPE: a prompt",
+        """1 text, 8 heads of width 64, window 512; time relative to others. "Plain" is the fused
+kernel of PyTorch on keys turned by RoPE; "two matrices" is the method as it was
+published.""",
+        "rerope",
+        prompts,
+    ),
+    (
+        "ReRoPE: a step of decoding",
+        """Both with a cache of transformers or ours, the new row included; "re-rotating" turns all
+keys of the cache anew at each step, as published.""",
+        "rerope",
+        caches,
+    ),
+    (
+        "Linear attention and Performer, forward and backward",
+        "Times as fast as what stands beside it, at n tokens, with a warm allocator.",
+        "linear_attention",
+        linear,
+    ),
+    (
+        "RealFormer, time relative to attention without residual scores",
+        """1 text of 1024 tokens, 8 heads of width 64. The fused kernel never writes its scores
+down; residual scores have to be read and written in each layer.""",
+        "realformer",
+        realformer,
+    ),
+    (
+        "Texts longer than those of training: decoders",
+        """Loss of the next byte in nats, by position; lower is better. Two are trained: with RoPE,
+and with Inverse Leaky ReRoPE. The others read with the weights of the first.""",
+        "length_extrapolation",
+        extrapolation,
+    ),
+    (
+        "Texts longer than those of training: hierarchical positions",
+        "Labels found, in %, by a classifier that was trained on 128 tokens and has 1024 to read.",
+        "hierarchical",
+        hierarchical,
+    ),
+    (
+        "Norms and residual scores",
+        """Hidden tokens of held-out texts named right in %, and their loss, after the same pre-
+training on 2 million tokens (4 layers, AdamW, learning rate 1e-3). RealFormer is not
+better than norms after the blocks here, against the claim.""",
+        "pretraining",
+        lambda figures: pretraining(figures["default"]["norms"], ["128"]),
+    ),
+    (
+        "log n",
+        "The same figures, pre-trained on rows of 64 tokens and read in rows of up to 1024.",
+        "pretraining",
+        lambda figures: pretraining(
+            figures["default"]["log-n"], ["64", "128", "256", "512", "1024"]
+        ),
+    ),
+]
+
+
 def page():
     heads = load("span_head")
     machine = f"{heads['machine']['cpu']}, {heads['machine']['cores']} cores, one thread"
-    return f"""# Benchmarks
+    text = f"""# Benchmarks
 
 Made by `python benchmarks/tables.py` from `benchmarks/results/*.json`, which `make bench` writes:
 process CPU time, methods in turns in one process, tests first. Machine: {machine}. Only ratios hold
 elsewhere. "Warm" is an allocator that keeps its memory, as a GPU's does; the other column is what a
 user sees.
-
-## The loss of a span head, forward and backward
-
-16 texts of n/2 to n tokens, 10 types, width 768. "All scores" is the same head with its scores in
-memory and the index form of the loss as it was published.
-
-{span_head(heads)}
-
-The standard head loses to a CRF on a CPU: its projection alone costs more. Our own CRF is faster
-than either pointer head; what it cannot do is nested entities.
-
-## Decoding, time relative to pytorch-crf
-
-{decoding(heads)}
-
-## The multi-label loss, time relative to F.cross_entropy on the same scores
-
-{multilabel(heads)}
-
-## Training: batches of nearly equal length
-
-CPU time of an epoch relative to ours; the last row is a control where nothing can be gained.
-
-{training(load("training"))}
 """
+    for title, before, name, make in SECTIONS:
+        if (HERE / "results" / f"{name}.json").is_file():
+            parts = (f"## {title}", before, make(load(name)))
+            text += "\n" + "\n\n".join(part for part in parts if part) + "\n"
+    return text
 
 
 def main(argv=None):

@@ -46,7 +46,7 @@ def trained_folder(tmp_path_factory):
     """A model folder that finds plenty of entities, none of them learnt."""
     texts = [record["text"] for record in sample_records(200)]
     torch.manual_seed(0)
-    settings = EntitySettings(layers=1, width=64, window=64)
+    settings = EntitySettings(encoder="scratch", layers=1, width=64, window=64)
     model, tokenizer = build(settings, texts, ["person", "place"])
     folder = tmp_path_factory.mktemp("trained")
     EntityRecognizer(model, tokenizer).save_pretrained(folder)

@@ -56,8 +56,8 @@ PUBLIC = {
     "kexue.models": [
         *("EntityConfig", "EntityModel", "EntityOutput", "KexueConfig"),
         *("KexueForMaskedLM", "KexueModel", "apply_log_n", "apply_rerope"),
-        *("check_log_n", "check_rerope", "convert", "from_tensorflow"),
-        *("lengthen_positions", "load_encoder", "load_tokenizer", "register_ntk"),
+        *("check_log_n", "check_rerope", "convert", "encoder_place", "from_tensorflow"),
+        *("lengthen_positions", "load_encoder", "load_tokenizer", "mini", "register_ntk"),
         *("remove_log_n", "remove_rerope", "rerope_cache", "restore_positions"),
         *("scratch_encoder", "scratch_tokenizer", "train_tokenizer"),
     ],

@@ -13,7 +13,9 @@ from kexue.tasks.ner_model import EntitySettings, build
 def folder(tmp_path_factory):
     torch.manual_seed(0)
     texts = ["他在北京工作。"] * 2
-    model, tokenizer = build(EntitySettings(layers=1, width=64), texts, ["person", "place"])
+    model, tokenizer = build(
+        EntitySettings(encoder="scratch", layers=1, width=64), texts, ["person", "place"]
+    )
     path = tmp_path_factory.mktemp("model")
     EntityRecognizer(model, tokenizer).save_pretrained(path)
     return path

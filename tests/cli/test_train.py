@@ -8,7 +8,10 @@ from kexue.cli import app
 from kexue.tasks.ner import EntityRecognizer
 from kexue.training.log import read_metrics
 
-SMALL = ["--layers", "1", "--width", "64", "--window", "96", "--batch-size", "32"]
+SMALL = [
+    *("--encoder", "scratch", "--layers", "1", "--width", "64", "--window", "96"),
+    *("--batch-size", "32"),
+]
 
 
 def call(*words):

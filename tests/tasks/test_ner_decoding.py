@@ -10,7 +10,7 @@ TEXTS = ["王小明在北京工作。", "", "He works in Beijing.", "上海" * 6
 @pytest.fixture(scope="module")
 def parts():
     torch.manual_seed(0)
-    settings = EntitySettings(layers=1, width=64, window=32, overlap=8)
+    settings = EntitySettings(encoder="scratch", layers=1, width=64, window=32, overlap=8)
     model, tokenizer = build(settings, TEXTS * 2, ["person", "place"])
     return model.eval(), tokenizer
 

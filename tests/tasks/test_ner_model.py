@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-from kexue.models import scratch_tokenizer
+from kexue.models import mini, scratch_tokenizer
 from kexue.tasks.ner_model import (
     EntitySettings,
     build,
@@ -45,7 +45,7 @@ def test_any_encoder_comes_with_its_weights_and_its_limit(trained_encoder):
 
 
 def test_the_same_seed_makes_the_same_model():
-    settings = EntitySettings(layers=1, width=64)
+    settings = EntitySettings(encoder="scratch", layers=1, width=64)
     states = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -61,8 +61,23 @@ def test_labels_are_sorted_and_of_all_parts():
         label_set([("a", [])])
 
 
-def test_an_encoder_from_scratch_learns_faster():
-    assert default_learning_rate("scratch-characters") > default_learning_rate("bert-base-chinese")
+def test_a_small_encoder_learns_faster_and_one_from_scratch_fastest(tmp_path):
+    for width in (256, 768, 1024):
+        BertConfig(hidden_size=width).save_pretrained(tmp_path / str(width))
+    rates = [default_learning_rate(str(tmp_path / width)) for width in ("1024", "768", "256")]
+    assert rates[0] < rates[1] < rates[2]
+    assert rates[1] == pytest.approx(3e-5)
+    assert default_learning_rate("mini") == rates[2] < default_learning_rate("scratch-characters")
+    assert default_learning_rate(str(tmp_path / "none")) == 3e-5
+
+
+def test_the_encoder_that_comes_along_is_the_default():
+    model, tokenizer = build(EntitySettings(), ["他"], ["place"])
+    table = model.encoder.get_input_embeddings().weight
+    torch.testing.assert_close(table, mini()[0].get_input_embeddings().weight)
+    assert len(table) == len(tokenizer)
+    assert model.config.encoder_config.hidden_dropout == 0.1
+    assert model.config.token_dropout == 0
 
 
 def test_errors_say_what_to_type(tmp_path):

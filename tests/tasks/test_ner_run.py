@@ -7,7 +7,7 @@ from kexue.tasks.ner_model import EntitySettings
 from kexue.tasks.ner_run import run_entities
 from kexue.training.log import read_metrics
 
-SETTINGS = EntitySettings(layers=1, width=64, window=64)
+SETTINGS = EntitySettings(encoder="scratch", layers=1, width=64, window=64)
 OPTIONS = {"num_train_epochs": 2, "per_device_train_batch_size": 32, "learning_rate": 1e-3}
 
 

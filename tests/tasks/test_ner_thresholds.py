@@ -34,7 +34,7 @@ def test_figures_and_saved_thresholds(head):
     torch.manual_seed(0)
     records = sample_records(30, seed=2)
     texts = [record["text"] for record in records]
-    settings = EntitySettings(layers=1, width=64, head=head)
+    settings = EntitySettings(encoder="scratch", layers=1, width=64, head=head)
     model, tokenizer = build(settings, texts, ["person", "place"])
     recognizer = EntityRecognizer(model, tokenizer)
     # Gold is what the model finds above 0.3: a threshold that the measure has to discover.
@@ -58,7 +58,9 @@ def test_thresholds_that_do_not_carry_over_are_not_saved():
     """Where 0.5 for all is perfect, no choice of thresholds beats it."""
     torch.manual_seed(0)
     texts = [record["text"] for record in sample_records(20, seed=2)]
-    model, tokenizer = build(EntitySettings(layers=1, width=64), texts, ["person", "place"])
+    model, tokenizer = build(
+        EntitySettings(encoder="scratch", layers=1, width=64), texts, ["person", "place"]
+    )
     recognizer = EntityRecognizer(model, tokenizer)
     found = find_everywhere(recognizer.model, tokenizer, texts)
     gold = [[s[:3] for s in spans] for spans in found]
@@ -69,6 +71,8 @@ def test_thresholds_that_do_not_carry_over_are_not_saved():
 
 
 def test_without_texts_there_is_nothing_to_choose():
-    model, tokenizer = build(EntitySettings(layers=1, width=64), ["ab"] * 2, ["place"])
+    model, tokenizer = build(
+        EntitySettings(encoder="scratch", layers=1, width=64), ["ab"] * 2, ["place"]
+    )
     scores, calibrated = measure(EntityRecognizer(model, tokenizer), [], [], calibrate=True)
     assert (scores.f1, calibrated) == (0.0, None)

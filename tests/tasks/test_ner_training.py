@@ -34,7 +34,7 @@ def test_it_learns_to_find_entities_it_has_not_seen(tmp_path):
     run = train_entities(
         labelled(1000, 0),
         labelled(100, 1),
-        settings=EntitySettings(layers=2, width=128, window=64),
+        settings=EntitySettings(encoder="scratch", layers=2, width=128, window=64),
         args=arguments(tmp_path, num_train_epochs=6),
     )
     assert run.scores.f1 > 0.6
@@ -58,7 +58,7 @@ def test_the_trainers_options_work(options, tmp_path):
     run = train_entities(
         labelled(60, 0),
         labelled(20, 1),
-        settings=EntitySettings(layers=1, width=64, window=64),
+        settings=EntitySettings(encoder="scratch", layers=1, width=64, window=64),
         args=arguments(tmp_path, **options),
     )
     assert 0 <= run.scores.f1 <= 1
@@ -69,7 +69,7 @@ def test_it_stops_when_nothing_gets_better(tmp_path):
     run = train_entities(
         labelled(40, 0),
         labelled(10, 1),
-        settings=EntitySettings(layers=1, width=64, window=64, patience=1),
+        settings=EntitySettings(encoder="scratch", layers=1, width=64, window=64, patience=1),
         args=arguments(tmp_path, num_train_epochs=30, learning_rate=0.0),
     )
     assert len(list(tmp_path.glob("checkpoint-*"))) <= 3
@@ -82,7 +82,7 @@ def test_entities_longer_than_a_window_are_counted(tmp_path):
     run = train_entities(
         train,
         train[:2],
-        settings=EntitySettings(layers=1, width=64, window=32),
+        settings=EntitySettings(encoder="scratch", layers=1, width=64, window=32),
         args=arguments(tmp_path),
     )
     assert {entity.label for entity in run.unlearnable["train"]} == {"long"}
@@ -102,7 +102,9 @@ def test_what_the_training_texts_are_like_decides_whether_entities_may_overlap(
     run = train_entities(
         [(text, spans)] * 8,
         [(text, spans)],
-        settings=EntitySettings(layers=1, width=64, window=16, flat=flat, calibrate=False),
+        settings=EntitySettings(
+            encoder="scratch", layers=1, width=64, window=16, flat=flat, calibrate=False
+        ),
         args=arguments(tmp_path),
     )
     assert run.recognizer.model.config.flat is want

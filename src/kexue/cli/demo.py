@@ -50,7 +50,7 @@ def ner(
         read(out / "train.jsonl"),
         dev,
         out / "run",
-        settings=EntitySettings(layers=2, width=128, window=256),
+        settings=EntitySettings(encoder="scratch", layers=2, width=128, window=256),
         options={
             "num_train_epochs": epochs,
             "per_device_train_batch_size": 32,

@@ -26,7 +26,8 @@ def pretrain(
     ),
     out: Path = typer.Option(..., help="Folder of the run; the encoder will be in OUT/model."),
     encoder: str = typer.Option(
-        "new", help="new, or a folder or Hub name that AutoModelForMaskedLM loads, to go on with."
+        "new",
+        help="new; or, to go on with, mini, a folder or Hub name that AutoModelForMaskedLM loads.",
     ),
     tokenizer: str | None = typer.Option(
         None, help="Folder or Hub name; by default that of the encoder, or a new one."

@@ -25,8 +25,9 @@ def ner(
     dev: Path | None = typer.Option(None, help="Development file; else a part of --train."),
     dev_fraction: float = typer.Option(0.1, help="Share to hold out where --dev is not given."),
     encoder: str = typer.Option(
-        "scratch",
-        help="Folder or Hub name that AutoModel loads; or scratch, scratch-characters.",
+        "mini",
+        help="mini, which comes with kexue; a folder or Hub name that AutoModel loads; or scratch, "
+        "scratch-characters.",
     ),
     head: str = typer.Option("efficient", help="efficient, standard or crf."),
     head_size: int = typer.Option(64, help="Width of query and key."),
@@ -34,14 +35,14 @@ def ner(
     overlap: int | None = typer.Option(None, help="Shared tokens; a quarter of the window."),
     layers: int = typer.Option(4, help="Layers of an encoder from scratch."),
     width: int = typer.Option(256, help="Width of an encoder from scratch."),
-    dropout: float = typer.Option(0.1, help="Dropout of an encoder from scratch."),
+    dropout: float = typer.Option(0.1, help="Dropout of an encoder from scratch or by kexue."),
     token_dropout: float | None = typer.Option(
         None, help="Share of tokens hidden in training; 0.1 for an encoder from scratch, else 0."
     ),
     epochs: float = typer.Option(10.0, help="Times through the training texts."),
     batch_size: int = typer.Option(16, help="Windows of a step."),
     learning_rate: float | None = typer.Option(
-        None, help="3e-5 for a trained encoder, more for one from scratch."
+        None, help="By default 3e-5 for a trained encoder as wide as BERT, more for less."
     ),
     flat: bool | None = typer.Option(
         None, "--flat/--nested", help="Whether entities may overlap; as in --train by default."

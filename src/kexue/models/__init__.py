@@ -12,6 +12,7 @@ from kexue.models.entities import EntityConfig, EntityModel, EntityOutput, load_
 from kexue.models.lengthen import lengthen_positions, restore_positions
 from kexue.models.log_n import apply_log_n, check_log_n, remove_log_n
 from kexue.models.masked_lm import KexueForMaskedLM
+from kexue.models.mini import encoder_place, mini
 from kexue.models.ntk import register_ntk
 from kexue.models.rerope import apply_rerope, remove_rerope
 from kexue.models.rerope_cache import rerope_cache
@@ -32,10 +33,12 @@ __all__ = [
     "check_log_n",
     "check_rerope",
     "convert",
+    "encoder_place",
     "from_tensorflow",
     "lengthen_positions",
     "load_encoder",
     "load_tokenizer",
+    "mini",
     "register_ntk",
     "remove_log_n",
     "remove_rerope",

@@ -18,15 +18,18 @@ from transformers.utils import ModelOutput
 
 from kexue._check import invalid
 from kexue.heads import EfficientGlobalPointer, GlobalPointer, LinearChainCRF, ScoredSpan
+from kexue.models.config import KexueConfig
 
 HEADS = ("efficient", "standard", "crf")
 
 
-def load_encoder(name: str) -> PreTrainedModel:
+def load_encoder(name: str, *, dropout: float | None = None) -> PreTrainedModel:
     """Load any encoder that AutoModel knows, without a pooling layer it would not use.
 
     Args:
         name: a folder, or a name on the Hub.
+        dropout: for a `KexueModel`, the dropout in its layers in place of the one that it was
+            pre-trained with, which is none. What others are made with stays.
 
     Returns:
         The encoder.
@@ -40,6 +43,8 @@ def load_encoder(name: str) -> PreTrainedModel:
         OSError: ...
     """
     config = AutoConfig.from_pretrained(name)
+    if dropout is not None and isinstance(config, KexueConfig):
+        config.hidden_dropout = dropout
     return AutoModel.from_pretrained(name, config=config, **_without_pooler(config))
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from kexue._check import invalid
 from kexue.models import (
     EntityConfig,
     EntityModel,
+    encoder_place,
     load_encoder,
     load_tokenizer,
     scratch_encoder,
@@ -25,8 +26,9 @@ class EntitySettings:
     """What is trained; how is said by `TaskTrainingArguments`.
 
     Args:
-        encoder: a folder or Hub name that AutoModel loads; or "scratch" or "scratch-characters"
-            for a small one with random weights and a vocabulary learnt from the training texts.
+        encoder: "mini", the encoder that comes with the library; a folder or Hub name that
+            AutoModel loads; or "scratch" or "scratch-characters" for a small one with random
+            weights and a vocabulary learnt from the training texts.
         head: "efficient", "standard" or "crf".
         head_size: width of query and key.
         head_dropout: dropout between encoder and head.
@@ -36,7 +38,8 @@ class EntitySettings:
         overlap: tokens that neighbouring windows share; a quarter of the window by default.
         layers: layers of an encoder from scratch.
         width: width of an encoder from scratch.
-        dropout: dropout of an encoder from scratch.
+        dropout: dropout of an encoder from scratch, or of one that kexue pre-trained, which was
+            done without; others bring their own.
         vocab_size: most vocabulary entries of an encoder from scratch.
         flat: find only entities that do not overlap; by default if fewer than one in a thousand of
             the training entities overlap another.
@@ -48,7 +51,7 @@ class EntitySettings:
         512
     """
 
-    encoder: str = "scratch"
+    encoder: str = "mini"
     head: str = "efficient"
     head_size: int = 64
     head_dropout: float = 0.1
@@ -130,7 +133,7 @@ def build(
         ValueError: if the encoder cannot be loaded, or its tokenizer is not a fast one.
 
     Example:
-        >>> model, _ = build(EntitySettings(layers=1, width=64), ["他在北京"] * 2, ["place"])
+        >>> model, _ = build(EntitySettings(), ["他在北京"], ["place"])
         >>> model.config.labels
         ['place']
     """
@@ -148,7 +151,7 @@ def build(
             dropout=settings.dropout,
         )
     else:
-        encoder, tokenizer = _pretrained(settings.encoder)
+        encoder, tokenizer = _pretrained(settings.encoder, settings.dropout)
     window = min(settings.window, tokenizer.model_max_length, _positions(encoder))
     overlap = window // 4 if settings.overlap is None else settings.overlap
     hidden = settings.token_dropout
@@ -172,17 +175,17 @@ def build(
     return model, tokenizer
 
 
-def _pretrained(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _pretrained(name: str, dropout: float) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
-        encoder = load_encoder(name)
+        encoder = load_encoder(encoder_place(name), dropout=dropout)
     except (OSError, ValueError, KeyError) as error:
         raise invalid(
             "encoder",
             name,
-            "a folder or Hub name that AutoModel loads, 'scratch' or 'scratch-characters'",
+            "'mini', a folder or Hub name that AutoModel loads, 'scratch' or 'scratch-characters'",
             f"transformers says: {str(error).strip().splitlines()[0]}",
         ) from error
-    return encoder, load_tokenizer(name)
+    return encoder, load_tokenizer(encoder_place(name))
 
 
 def _positions(encoder: PreTrainedModel) -> int:
@@ -200,10 +203,17 @@ def default_learning_rate(encoder: str) -> float:
         encoder: as in `EntitySettings`.
 
     Returns:
-        6e-4 for one from scratch, 3e-5 for a trained one.
+        6e-4 for one from scratch; 3e-5 for a trained one as wide as BERT, more for a narrower and
+        less for a wider one, up to 3e-4. It is the range that the paper of ELECTRA uses.
 
     Example:
-        >>> default_learning_rate("scratch")
-        0.0006
+        >>> default_learning_rate("scratch"), default_learning_rate("mini")
+        (0.0006, 0.00027)
     """
-    return 6e-4 if encoder in SCRATCH else 3e-5
+    if encoder in SCRATCH:
+        return 6e-4
+    try:
+        width = AutoConfig.from_pretrained(encoder_place(encoder)).hidden_size
+    except (OSError, ValueError, KeyError, AttributeError):
+        width = 768  # `build` says what is wrong with it
+    return min(3e-4, 3e-5 * (768 / width) ** 2)

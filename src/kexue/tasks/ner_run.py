@@ -169,7 +169,7 @@ def _write(
         thresholds=thresholds,
         facts=facts,
         example=next((text for text, spans in dev if spans and len(text) < 100), train[0][0]),
-        base_model=hub_name(plan["settings"]["encoder"], made_here=SCRATCH),
+        base_model=hub_name(plan["settings"]["encoder"], made_here=(*SCRATCH, "mini")),
         dataset=_measured_on(plan["data"]),
     )
     run.recognizer.save_pretrained(out / "model")

@@ -34,8 +34,8 @@ class PretrainingSettings:
     """What is pre-trained and on what task.
 
     Args:
-        encoder: "new" for a `KexueForMaskedLM` with random weights; or a folder or Hub name that
-            AutoModelForMaskedLM loads, to go on with other texts.
+        encoder: "new" for a `KexueForMaskedLM` with random weights; or, to go on with other texts,
+            "mini", or a folder or Hub name that AutoModelForMaskedLM loads.
         layers: layers of a new encoder.
         width: hidden size of a new encoder, a multiple of 64, the width of a head.
         length: longest row in tokens, 32 times a power of two.

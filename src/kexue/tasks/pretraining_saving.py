@@ -117,7 +117,7 @@ def save_run(
         accuracy=run.accuracy,
         loss=run.loss,
         facts=_facts(run, plan, sizes, float16),
-        base_model=hub_name(settings["encoder"], made_here=["new"]),
+        base_model=hub_name(settings["encoder"], made_here=["new", "mini"]),
     )
     with whole_folder(out / "model") as fresh:
         # The configuration says float32: stored in half the space, it is loaded as it was trained.

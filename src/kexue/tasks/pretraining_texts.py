@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from kexue._check import invalid
 from kexue.data.corpora import read_texts
-from kexue.models import load_tokenizer, train_tokenizer
+from kexue.models import encoder_place, load_tokenizer, train_tokenizer
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class PretrainingTexts:
         """Load the tokenizer that need not be learnt.
 
         Args:
-            encoder: "new", or a folder or Hub name.
+            encoder: "new", "mini", or a folder or Hub name.
 
         Returns:
             The tokenizer, or None where it has to be learnt.
@@ -66,8 +66,8 @@ class PretrainingTexts:
             ValueError: if there is none, or it is not a fast one.
         """
         if self.tokenizer is not None:
-            return load_tokenizer(self.tokenizer)
-        return None if encoder == "new" else load_tokenizer(encoder)
+            return load_tokenizer(encoder_place(self.tokenizer))
+        return None if encoder == "new" else load_tokenizer(encoder_place(encoder))
 
     def learnt_tokenizer(self) -> PreTrainedTokenizerBase:
         """Learn a tokenizer from the texts; the same texts give the same one.

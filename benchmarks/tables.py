@@ -244,9 +244,9 @@ and with Inverse Leaky ReRoPE. The others read with the weights of the first."""
     ),
     (
         "Norms and residual scores",
-        """Hidden tokens of held-out texts named right in %, and their loss, after the same pre-
-training on 2 million tokens (4 layers, AdamW, learning rate 1e-3). RealFormer is not
-better than norms after the blocks here, against the claim.""",
+        """Hidden tokens of held-out texts named right in %, and their loss, after 2 million tokens
+(4 layers, AdamW, learning rate 1e-3). RealFormer is not better than norms after the
+blocks here, contrary to its paper.""",
         "pretraining",
         lambda figures: pretraining(figures["default"]["norms"], ["128"]),
     ),

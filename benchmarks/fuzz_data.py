@@ -58,7 +58,17 @@ COMMANDS: list[tuple[str, object, Words]] = [
         whole_app,
         lambda path, format, folder: [
             *("train", "ner", "--train", str(path), "--out", str(folder / "run"), "--dry-run"),
-            *("--layers", "1", "--width", "64", "--format", format, "--skip-bad"),
+            *(
+                "--encoder",
+                "scratch",
+                "--layers",
+                "1",
+                "--width",
+                "64",
+                "--format",
+                format,
+                "--skip-bad",
+            ),
         ],
     ),
 ]

@@ -35,8 +35,6 @@ def span_head(figures):
     for length in figures["default"]["lengths"]:
         for head, peers in PEERS.items():
             for peer in peers:
-                if peer not in figures["default"]["lengths"][length]["loss"]:
-                    continue
                 both = [figures[kind]["lengths"][length]["loss"] for kind in ("default", "warm")]
                 memory = figures["default"]["lengths"][length]["loss_peak_bytes"]
                 speed = [times(part[peer]["cpu"] / part[head]["cpu"]) for part in both]

@@ -104,6 +104,7 @@ MISTAKES = {
     "option without a value": (["--option", "weight_decay"], "NAME=VALUE"),
     "unknown option": (["--option", "wait_decay=1"], "fields of transformers.TrainingArguments"),
     "odd width": (["--width", "100"], "a multiple of 64"),
+    "size of a trained encoder": (["--encoder", "mini", "--layers", "2"], "add --encoder scratch"),
     "share": (["--dev-fraction", "1.5"], "a share between 0 and 1"),
 }
 
@@ -111,7 +112,8 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_message_that_says_what_to_type(mistake, sample_files, tmp_path):
     extra, expected = MISTAKES[mistake]
-    words = ["--train", sample_files / "my.jsonl", "--out", tmp_path / "r", *SMALL, *extra]
+    small = [] if "--encoder" in extra else SMALL
+    words = ["--train", sample_files / "my.jsonl", "--out", tmp_path / "r", *small, *extra]
     result = call("train", "ner", *words)
     assert result.exit_code == 1
     assert expected in result.output.replace("\n", " ")

@@ -80,7 +80,7 @@ def test_dropout_is_for_training_on_a_task_alone(loaded):
     assert {m.p for m in encoder.modules() if isinstance(m, torch.nn.Dropout)} == {0.2}
 
 
-def test_other_names_stand_for_themselves(tmp_path):
+def test_other_names_stand_for_themselves():
     assert encoder_place("org/base") == "org/base"
     assert encoder_place("./mini") == "./mini"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from kexue._check import invalid
 from kexue.cli.errors import readable
 from kexue.cli.options import named_value
 
@@ -33,8 +34,8 @@ def ner(
     head_size: int = typer.Option(64, help="Width of query and key."),
     window: int = typer.Option(512, help="Most tokens of a window; longer texts are windowed."),
     overlap: int | None = typer.Option(None, help="Shared tokens; a quarter of the window."),
-    layers: int = typer.Option(4, help="Layers of an encoder from scratch."),
-    width: int = typer.Option(256, help="Width of an encoder from scratch."),
+    layers: int | None = typer.Option(None, help="Layers of an encoder from scratch; 4."),
+    width: int | None = typer.Option(None, help="Width of an encoder from scratch; 256."),
     dropout: float = typer.Option(0.1, help="Dropout of an encoder from scratch or by kexue."),
     token_dropout: float | None = typer.Option(
         None, help="Share of tokens hidden in training; 0.1 for an encoder from scratch, else 0."
@@ -69,17 +70,22 @@ def ner(
     """Train an entity recogniser, flat or nested."""
     from kexue.cli.reading import read_records
     from kexue.models.messages import quiet
-    from kexue.tasks.ner_model import EntitySettings, default_learning_rate
+    from kexue.tasks.ner_model import SCRATCH, EntitySettings, default_learning_rate
 
     quiet()
+    sizes = {"layers": layers, "width": width}
+    sizes = {name: size for name, size in sizes.items() if size is not None}
+    if encoder not in SCRATCH:
+        for name, size in sizes.items():
+            fix = "A trained encoder has the size it has: add --encoder scratch, or leave it out."
+            raise invalid(name, size, "a size for an encoder from scratch alone", fix)
     settings = EntitySettings(
         encoder=encoder,
         head=head,
         head_size=head_size,
         window=window,
         overlap=overlap,
-        layers=layers,
-        width=width,
+        **sizes,
         dropout=dropout,
         token_dropout=token_dropout,
         flat=flat,

@@ -35,8 +35,8 @@ def new_masked_lm(
             num_hidden_layers=layers,
             num_attention_heads=width // 64,
             hidden_dropout=0.0,
-            # With few layers and tokens it learns several times as fast as with norms before the
-            # blocks: benchmarks/pretraining.py.
+            # After 2 million tokens, 29 % of the hidden ones named right against 11 % with norms
+            # before the blocks: benchmarks/pretraining.py.
             norm="post",
             convolution=3,
             log_n="trained",

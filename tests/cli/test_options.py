@@ -2,7 +2,7 @@
 
 import pytest
 
-from kexue.cli.options import named_value
+from kexue.cli.options import chosen_sizes, named_value
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,14 @@ def test_a_value_is_json_where_it_can_be(text, name, value):
 def test_what_has_no_name_or_value_is_refused(text):
     with pytest.raises(ValueError, match="allowed: NAME=VALUE"):
         named_value(text)
+
+
+def test_sizes_that_were_not_given_are_left_to_the_task():
+    sizes = {"layers": 2, "width": None}
+    assert chosen_sizes(sizes, new=True, kind="new") == {"layers": 2}
+    assert chosen_sizes({"layers": None, "width": None}, new=False, kind="new") == {}
+
+
+def test_a_trained_encoder_keeps_its_size():
+    with pytest.raises(ValueError, match=r"layers is 2.*add --encoder new"):
+        chosen_sizes({"layers": 2, "width": None}, new=False, kind="new")

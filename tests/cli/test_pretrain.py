@@ -15,10 +15,11 @@ from kexue.data.synthetic import sample_records
 from kexue.tasks.ner_model import EntitySettings, build
 from kexue.training.log import read_metrics
 
-SMALL = [
-    *("--vocab-size", "500", "--layers", "1", "--width", "64", "--length", "64"),
+SHORT = [
+    *("--vocab-size", "500", "--length", "64"),
     *("--tokens", "10_240", "--tokens-per-step", "1024", "--held-out", "10"),
 ]
+SMALL = [*SHORT, "--layers", "1", "--width", "64"]
 
 
 def call(*words):
@@ -133,6 +134,7 @@ MISTAKES = {
     "wrong length": (["--length", "100"], "allowed: 32, 64, 128"),
     "wrong width": (["--width", "100"], "a multiple of 64"),
     "wrong encoder": (["--encoder", "./none"], "AutoModelForMaskedLM loads"),
+    "size of a trained encoder": (["--encoder", "mini", "--layers", "2"], "add --encoder new"),
     "wrong tokenizer": (["--tokenizer", "./none"], "a folder with tokenizer.json"),
     "wrong optimizer": (["--optimizer", "sgd"], "'muon' or 'adamw'"),
     "share too high": (["--share", "0.9"], "at most 0.714"),
@@ -152,7 +154,8 @@ MISTAKES = {
 def test_a_mistake_is_one_message_that_says_what_to_type(mistake, file, tmp_path):
     extra, expected = MISTAKES[mistake]
     texts = [] if "--texts" in extra else ["--texts", file]
-    result = call(*texts, "--out", tmp_path / "r", *SMALL, *extra)
+    size = SHORT if "--encoder" in extra else SMALL
+    result = call(*texts, "--out", tmp_path / "r", *size, *extra)
     assert result.exit_code == 1, result.output
     assert expected in result.output.replace("\n", " ")
     assert "Traceback" not in result.output

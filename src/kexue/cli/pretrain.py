@@ -12,7 +12,7 @@ import typer
 
 from kexue._check import invalid
 from kexue.cli.errors import readable
-from kexue.cli.options import named_value
+from kexue.cli.options import chosen_sizes, named_value
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
@@ -34,8 +34,8 @@ def pretrain(
     ),
     vocab_size: int = typer.Option(8000, help="Entries of a new tokenizer."),
     characters: int = typer.Option(5500, help="How many of its entries are characters."),
-    layers: int = typer.Option(6, help="Layers of a new encoder."),
-    width: int = typer.Option(256, help="Width of a new encoder, a multiple of 64."),
+    layers: int | None = typer.Option(None, help="Layers of a new encoder; 6."),
+    width: int | None = typer.Option(None, help="Width of a new encoder, a multiple of 64; 256."),
     length: int = typer.Option(256, help="Tokens of the longest rows: 32, 64, 128, ..."),
     share: float = typer.Option(0.3, help="Share of the words that are hidden."),
     run: float = typer.Option(2.5, help="Words of a hidden run on average."),
@@ -66,8 +66,7 @@ def pretrain(
     quiet()
     settings = PretrainingSettings(
         encoder=encoder,
-        layers=layers,
-        width=width,
+        **chosen_sizes({"layers": layers, "width": width}, new=encoder == "new", kind="new"),
         length=length,
         share=share,
         run=run,

@@ -6,9 +6,8 @@ from typing import Any
 
 import typer
 
-from kexue._check import invalid
 from kexue.cli.errors import readable
-from kexue.cli.options import named_value
+from kexue.cli.options import chosen_sizes, named_value
 
 app = typer.Typer(help="Train a model for a task.", no_args_is_help=True)
 
@@ -74,18 +73,13 @@ def ner(
 
     quiet()
     sizes = {"layers": layers, "width": width}
-    sizes = {name: size for name, size in sizes.items() if size is not None}
-    if encoder not in SCRATCH:
-        for name, size in sizes.items():
-            fix = "A trained encoder has the size it has: add --encoder scratch, or leave it out."
-            raise invalid(name, size, "a size for an encoder from scratch alone", fix)
     settings = EntitySettings(
         encoder=encoder,
         head=head,
         head_size=head_size,
         window=window,
         overlap=overlap,
-        **sizes,
+        **chosen_sizes(sizes, new=encoder in SCRATCH, kind="scratch"),
         dropout=dropout,
         token_dropout=token_dropout,
         flat=flat,

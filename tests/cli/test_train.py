@@ -1,9 +1,13 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import kexue
 from kexue.cli import app
 from kexue.tasks.ner import EntityRecognizer
 from kexue.training.log import read_metrics
@@ -166,3 +170,31 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(sample_files, broken_a
         [(line.get("step"), line.get("eval_f1"), line.get("loss")) for line in log] for log in logs
     ]
     assert figures[0] == figures[1]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_and_tell_it_once(sample_files, tmp_path):
+    words = ["train", "ner", "--train", sample_files / "my.jsonl", "--out", tmp_path / "run"]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "kexue", *map(str, words)),
+            *("--epochs", "1", *SMALL, "--json"),
+        ],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(kexue.__file__).parents[1]),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    # Not the exit status: gloo at times aborts while its threads end, after all is done.
+    assert done.stdout.count('"report"') == 1, done.stderr[-3000:]
+    assert EntityRecognizer.from_pretrained(tmp_path / "run").labels
+    plan = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
+    windows = plan["data"]["train"]["texts"]
+    steps = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    assert steps == -(-windows // (2 * 32))

@@ -85,6 +85,8 @@ def pretrain(
     if dry_run:
         _dry_run(source, settings, options, as_json)
         return
+    from accelerate import PartialState
+
     from kexue.tasks.pretraining_run import run_pretraining
     from kexue.training.progress import progress_callback
 
@@ -98,7 +100,8 @@ def pretrain(
         callbacks=[progress_callback(json=as_json, tokens_per_step=settings.tokens_per_step)],
         tell=_teller(as_json),
     )
-    _show(result, out, as_json)
+    if PartialState().is_main_process:
+        _show(result, out, as_json)
 
 
 def count(name: str, text: str) -> int:

@@ -101,6 +101,8 @@ def ner(
     if dry_run:
         _dry_run(corpus, held, settings, dev_fraction, as_json)
         return
+    from accelerate import PartialState
+
     from kexue.cli.show import show_run
     from kexue.tasks.ner_run import run_entities
     from kexue.training.progress import progress_callback
@@ -115,7 +117,8 @@ def ner(
         resume=resume,
         callbacks=[progress_callback(json=as_json)],
     )
-    show_run(run, out, as_json=as_json)
+    if PartialState().is_main_process:
+        show_run(run, out, as_json=as_json)
 
 
 def _dry_run(corpus: Any, held: Any, settings: Any, dev_fraction: float, as_json: bool) -> None:

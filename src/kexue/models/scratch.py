@@ -95,6 +95,7 @@ def scratch_encoder(
         num_attention_heads=width // 64,
         hidden_dropout=dropout,
         convolution=3,
+        norm="post",
         pad_token_id=0,
     )
     return KexueModel(config)

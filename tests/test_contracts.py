@@ -19,6 +19,9 @@ POSITIONAL_DEFAULTS = {
     "kexue.models.EntityConfig": {"encoder_config"},  # transformers builds an empty one to compare
     "kexue.models.EntityModel.forward": {"attention_mask"},  # the order of all of its models
     "kexue.attention.residual_attend": {"previous"},  # the first layer has none
+    "kexue.models.SentenceConfig": {"encoder_config"},
+    "kexue.models.SentenceModel.forward": {"attention_mask"},
+    "kexue.sentences.Whitening": {"k"},  # as PCA(n_components) has it
     "kexue.models.KexueForMaskedLM.forward": {
         *("input_ids", "attention_mask", "token_type_ids", "position_ids"),
     },
@@ -34,7 +37,7 @@ TRANSFORMERS_SIGNATURES = {
 }
 
 PUBLIC = {
-    "kexue": ["EntityRecognizer", "__version__"],
+    "kexue": ["EntityRecognizer", "SentenceEncoder", "__version__"],
     "kexue.attention": [
         *("LinearState", "attend", "attend_linear_state", "count_keys"),
         *("extend_linear_state", "linear_attend", "log_n_scale", "orthogonal_projection"),
@@ -46,26 +49,46 @@ PUBLIC = {
         *("FORMATS", "check", "guess_format", "read", "repair", "repair_file", "stats", "write"),
         *("Answer", "Argument", "Corpus", "DataError", "Entity", "Event", "Record", "Relation"),
         *("Change", "CorpusStats", "Finding", "LabelStats", "Repair"),
+        *("PAIR_FORMATS", "PAIR_SETS", "find_pair_set", "guess_pair_format", "read_pairs"),
+        "split_subsets",
     ],
     "kexue.heads": [
         *("EfficientGlobalPointer", "GlobalPointer", "LinearChainCRF", "ScoredSpan", "best_flat"),
+        *("PairClassifier", "pair_features"),
     ],
     "kexue.heads.crf": ["LinearChainCRF", "crf_log_likelihood", "crf_marginals", "viterbi"],
-    "kexue.losses": ["multilabel_loss", "sparse_multilabel_loss"],
-    "kexue.metrics": ["LabelScore", "SpanScores", "calibrate_thresholds", "span_scores"],
+    "kexue.losses": [
+        *("cosent_loss", "info_nce", "multilabel_loss", "simsiam_loss", "sparse_multilabel_loss"),
+        "symmetric_info_nce",
+    ],
+    "kexue.metrics": [
+        *("CollapseReport", "LabelScore", "SpanScores", "alignment", "average_ranks"),
+        *("calibrate_thresholds", "collapse_report", "span_scores", "spearman", "uniformity"),
+    ],
     "kexue.models": [
         *("EntityConfig", "EntityModel", "EntityOutput", "KexueConfig"),
-        *("KexueForMaskedLM", "KexueModel", "apply_log_n", "apply_rerope"),
+        *("KexueForMaskedLM", "KexueModel", "SentenceConfig", "SentenceModel"),
+        *("SentenceOutput", "apply_log_n", "apply_rerope", "longest_input"),
         *("check_log_n", "check_rerope", "convert", "encoder_place", "from_tensorflow"),
         *("lengthen_positions", "load_encoder", "load_tokenizer", "mini", "register_ntk"),
         *("remove_log_n", "remove_rerope", "rerope_cache", "restore_positions"),
         *("scratch_encoder", "scratch_tokenizer", "train_tokenizer"),
     ],
+    "kexue.numerics": [
+        *("jl_min_dim", "min_embedding_dim", "project", "random_projection", "sphere_entropy"),
+    ],
     "kexue.positions": [
         *("hierarchical_rows", "hierarchical_table", "ntk_frequencies", "rerope_distance"),
         *("rerope_scores", "rope2d_angles", "rope_angles", "rotate"),
     ],
+    "kexue.sentences": [
+        *("Moments", "NearestDocuments", "SearchHit", "SearchIndex", "TransportPlan"),
+        *("VectorStore", "Whitening", "append_dense", "bag_of_words", "centroid_bound", "emd"),
+        *("nearest_documents", "pool", "relaxed_bound", "save_dense", "transport_plan"),
+        *("wmd", "wrd"),
+    ],
     "kexue.training": [
+        *("CachedStep", "cached_backward", "gather_rows"),
         *("EntityCard", "LengthBucketSampler", "MetricsLog", "RunReport", "TaskTrainer"),
         *("TaskTrainingArguments", "latest_checkpoint", "progress_callback", "read_metrics"),
         *("worst_mistakes", "write_card", "write_report"),

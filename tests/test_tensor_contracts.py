@@ -6,6 +6,7 @@ import os
 import pkgutil
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,8 +30,22 @@ from kexue.attention import (
     rerope_attend,
     residual_attend,
 )
-from kexue.heads import EfficientGlobalPointer, GlobalPointer, LinearChainCRF
-from kexue.losses import multilabel_loss, sparse_multilabel_loss
+from kexue.heads import (
+    EfficientGlobalPointer,
+    GlobalPointer,
+    LinearChainCRF,
+    PairClassifier,
+    pair_features,
+)
+from kexue.losses import (
+    cosent_loss,
+    info_nce,
+    multilabel_loss,
+    simsiam_loss,
+    sparse_multilabel_loss,
+    symmetric_info_nce,
+)
+from kexue.numerics import project
 from kexue.positions import (
     hierarchical_rows,
     hierarchical_table,
@@ -40,6 +55,21 @@ from kexue.positions import (
     rope_angles,
     rotate,
 )
+from kexue.sentences import (
+    bag_of_words,
+    centroid_bound,
+    emd,
+    nearest_documents,
+    pool,
+    relaxed_bound,
+    transport_plan,
+    wmd,
+    wrd,
+)
+
+# What optional packages do when they are first imported is not our functions' doing.
+with suppress(ImportError):
+    import ot  # noqa: F401
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 METHOD_PACKAGES = (
@@ -97,6 +127,19 @@ def linear_state(dtype):
     wide = torch.promote_types(dtype, torch.float32)
     shapes = (1, 2, 4, 4), (1, 2, 4, 1), (1, 2, 4, 1)
     return LinearState(*(numbers(wide, *shape).abs() + 1 for shape in shapes))
+
+
+def contrast(function):
+    """Build a call with queries and keys."""
+    return lambda d: (
+        partial(function, temperature=0.5),
+        (numbers(d, 4, 3), numbers(d, 6, 3).flip(0)),
+    )
+
+
+def sentences(function):
+    """Build a call with the word vectors of two sentences."""
+    return lambda d: (function, (numbers(d, 3, 4), numbers(d, 5, 4)))
 
 
 # One row for each public function of tensors; a module has one for each method that takes tensors.
@@ -176,6 +219,51 @@ CASES = {
     "LinearChainCRF": Case(head(LinearChainCRF, "forward")),
     "LinearChainCRF.loss": Case(head(LinearChainCRF, "loss"), exact=True),
     "LinearChainCRF.decode": Case(head(LinearChainCRF, "decode")),
+    "PairClassifier": Case(
+        lambda d: (PairClassifier(4, 3).to(d), (numbers(d, 5, 4), numbers(d, 5, 4).flip(0)))
+    ),
+    "PairClassifier.loss": Case(
+        lambda d: (
+            PairClassifier(4, 3).to(d).loss,
+            (numbers(d, 3, 4), numbers(d, 3, 4).flip(0), torch.tensor([0, 2, -100])),
+        ),
+        exact=True,
+    ),
+    "pair_features": Case(lambda d: (pair_features, (numbers(d, 5, 4), numbers(d, 5, 4).flip(0)))),
+    "cosent_loss": Case(
+        lambda d: (cosent_loss, (numbers(d, 5) / 3, torch.tensor([0.0, 2.0, 1.0, 2.0, 5.0]))),
+        exact=True,
+    ),
+    "info_nce": Case(contrast(info_nce), exact=True),
+    "symmetric_info_nce": Case(contrast(symmetric_info_nce), exact=True),
+    "simsiam_loss": Case(
+        lambda d: (simsiam_loss, (numbers(d, 5, 4), numbers(d, 5, 4).flip(0))), exact=True
+    ),
+    "pool": Case(
+        lambda d: (
+            partial(pool, how="P4"),
+            ([numbers(d, 2, 5, 4)] * 3, torch.tensor([[1, 1, 1, 1, 0], [0, 1, 1, 0, 0]])),
+        )
+    ),
+    "project": Case(lambda d: (project, (numbers(d, 5, 8), numbers(d, 3, 8)))),
+    "emd": Case(
+        lambda d: (emd, (numbers(d, 2, 3).abs(), torch.ones(2).to(d), torch.ones(3).to(d))),
+        exact=True,
+    ),
+    "wmd": Case(sentences(wmd), exact=True),
+    "wrd": Case(sentences(wrd), exact=True),
+    "centroid_bound": Case(sentences(centroid_bound), exact=True),
+    "relaxed_bound": Case(sentences(relaxed_bound), exact=True),
+    # Their results are no tensors.
+    "transport_plan": Case(sentences(transport_plan)),
+    "nearest_documents": Case(
+        lambda d: (
+            lambda vectors: nearest_documents(
+                bag_of_words([[1]], 3), bag_of_words([[0, 1], [2]], 3), 1, vectors=vectors
+            ),
+            (numbers(d, 3, 4),),
+        )
+    ),
 }
 
 

@@ -10,9 +10,9 @@ from kexue._register import register
 
 __version__ = "0.1.0"
 
-_HOMES = {"EntityRecognizer": "kexue.tasks.ner"}
+_HOMES = {"EntityRecognizer": "kexue.tasks.ner", "SentenceEncoder": "kexue.tasks.embedding"}
 
-__all__ = ["EntityRecognizer", "__version__"]
+__all__ = ["EntityRecognizer", "SentenceEncoder", "__version__"]
 
 register()
 

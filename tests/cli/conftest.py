@@ -1,6 +1,7 @@
-"""Commands that are killed in the middle."""
+"""Commands that are killed in the middle, and what commands on sentences are tried on."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -8,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import kexue
+from kexue.models import scratch_encoder, scratch_tokenizer
 
 
 def start(words):
@@ -62,3 +65,24 @@ def broken_and_unbroken(kill_once, tmp_path):
         return broken, unbroken
 
     return run
+
+
+@pytest.fixture(scope="session")
+def sentence_files(tmp_path_factory):
+    """A folder with a small encoder, scored pairs, pairs that mean the same, and texts."""
+    folder = tmp_path_factory.mktemp("sentences")
+    rng = random.Random(0)
+    letters = "abcdefghijkl"
+    texts = [" ".join(rng.choices(letters, k=rng.randint(3, 9))) for _ in range(240)]
+    rows = [(a, b, len({*a} & {*b})) for a, b in zip(texts[::2], texts[1::2], strict=True)]
+    lines = [f"{a}\t{b}\t{score}" for a, b, score in rows]
+    (folder / "pairs.tsv").write_text("\n".join(lines[:90]), "utf-8")
+    (folder / "dev.tsv").write_text("\n".join(lines[90:]), "utf-8")
+    (folder / "same.tsv").write_text("\n".join(f"{a}\t{a[::-1]}" for a in texts[:60]), "utf-8")
+    (folder / "texts.txt").write_text("\n".join(texts[:120]), "utf-8")
+    (folder / "more.txt").write_text("\n".join(texts[120:]), "utf-8")
+    torch.manual_seed(0)
+    tokenizer = scratch_tokenizer(texts, unit="character")
+    scratch_encoder(len(tokenizer), layers=1, width=64).save_pretrained(folder / "encoder")
+    tokenizer.save_pretrained(folder / "encoder")
+    return folder

@@ -122,6 +122,8 @@ def test_a_mistake_is_one_message_that_says_what_to_type(mistake, sample_files, 
     assert result.exit_code == 1
     assert expected in result.output.replace("\n", " ")
     assert "Traceback" not in result.output
+    # Or the next try would be told that there is a run.
+    assert not (tmp_path / "r" / "run.json").exists()
 
 
 FILES = {

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 import typer
 
-from kexue.cli import data, demo, doctor, evaluate, predict, pretrain, train
+from kexue.cli import (
+    data,
+    demo,
+    doctor,
+    embed,
+    evaluate,
+    predict,
+    pretrain,
+    search,
+    sts,
+    train,
+    whiten,
+)
 
 __all__ = ["app", "main"]
 
@@ -24,6 +36,10 @@ app.add_typer(train.app, name="train")
 app.command("pretrain")(pretrain.pretrain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("embed")(embed.embed)
+app.command("whiten")(whiten.whiten)
+app.command("sts")(sts.sts)
+app.add_typer(search.app, name="search")
 app.add_typer(data.app, name="data")
 app.add_typer(demo.app, name="demo")
 app.command("doctor")(doctor.doctor)

@@ -1,4 +1,4 @@
-"""`kexue train ner`: from a labelled file to a trained, measured recogniser."""
+"""`kexue train`: from a labelled file to a trained, measured model."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from kexue.cli.errors import readable
 from kexue.cli.options import chosen_sizes, named_value
+from kexue.cli.train_embedding import embedding
 
 app = typer.Typer(help="Train a model for a task.", no_args_is_help=True)
 
@@ -15,6 +16,9 @@ app = typer.Typer(help="Train a model for a task.", no_args_is_help=True)
 @app.callback()
 def _train() -> None:
     """Train a model for a task."""
+
+
+app.command("embedding")(embedding)
 
 
 @app.command("ner")

@@ -10,6 +10,16 @@ from kexue.data.guess import (
     FORMATS,
     guess_format,
 )
+from kexue.data.pair_sets import (
+    PAIR_SETS,
+    find_pair_set,
+)
+from kexue.data.pairs import (
+    PAIR_FORMATS,
+    guess_pair_format,
+    read_pairs,
+    split_subsets,
+)
 from kexue.data.reading import (
     read,
 )
@@ -40,6 +50,8 @@ from kexue.data.writing import (
 
 __all__ = [
     "FORMATS",
+    "PAIR_FORMATS",
+    "PAIR_SETS",
     "Answer",
     "Argument",
     "Change",
@@ -54,10 +66,14 @@ __all__ = [
     "Relation",
     "Repair",
     "check",
+    "find_pair_set",
     "guess_format",
+    "guess_pair_format",
     "read",
+    "read_pairs",
     "repair",
     "repair_file",
+    "split_subsets",
     "stats",
     "write",
 ]

@@ -8,7 +8,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 from kexue.models.config import KexueConfig
 from kexue.models.convert import convert, from_tensorflow
 from kexue.models.encoder import KexueModel
-from kexue.models.entities import EntityConfig, EntityModel, EntityOutput, load_encoder
+from kexue.models.encoder_loading import load_encoder, longest_input
+from kexue.models.entities import EntityConfig, EntityModel, EntityOutput
 from kexue.models.lengthen import lengthen_positions, restore_positions
 from kexue.models.log_n import apply_log_n, check_log_n, remove_log_n
 from kexue.models.masked_lm import KexueForMaskedLM
@@ -18,6 +19,7 @@ from kexue.models.rerope import apply_rerope, remove_rerope
 from kexue.models.rerope_cache import rerope_cache
 from kexue.models.rerope_check import check_rerope
 from kexue.models.scratch import scratch_encoder, scratch_tokenizer
+from kexue.models.sentences import SentenceConfig, SentenceModel, SentenceOutput
 from kexue.models.tokenizers import load_tokenizer
 from kexue.models.vocabulary import train_tokenizer
 
@@ -28,6 +30,9 @@ __all__ = [
     "KexueConfig",
     "KexueForMaskedLM",
     "KexueModel",
+    "SentenceConfig",
+    "SentenceModel",
+    "SentenceOutput",
     "apply_log_n",
     "apply_rerope",
     "check_log_n",
@@ -38,6 +43,7 @@ __all__ = [
     "lengthen_positions",
     "load_encoder",
     "load_tokenizer",
+    "longest_input",
     "mini",
     "register_ntk",
     "remove_log_n",
@@ -49,7 +55,11 @@ __all__ = [
     "train_tokenizer",
 ]
 
-for _config, _model in ((KexueConfig, KexueModel), (EntityConfig, EntityModel)):
+for _config, _model in (
+    (KexueConfig, KexueModel),
+    (EntityConfig, EntityModel),
+    (SentenceConfig, SentenceModel),
+):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)
 AutoModelForMaskedLM.register(KexueConfig, KexueForMaskedLM, exist_ok=True)

@@ -6,7 +6,6 @@ never goes back to the place the encoder came from.
 Axes: B windows, L tokens, D hidden size, T entity types, K spans of a window
 """
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,41 +17,9 @@ from transformers.utils import ModelOutput
 
 from kexue._check import invalid
 from kexue.heads import EfficientGlobalPointer, GlobalPointer, LinearChainCRF, ScoredSpan
-from kexue.models.config import KexueConfig
+from kexue.models.encoder_loading import without_pooler
 
 HEADS = ("efficient", "standard", "crf")
-
-
-def load_encoder(name: str, *, dropout: float | None = None) -> PreTrainedModel:
-    """Load any encoder that AutoModel knows, without a pooling layer it would not use.
-
-    Args:
-        name: a folder, or a name on the Hub.
-        dropout: for a `KexueModel`, the dropout in its layers in place of the one that it was
-            pre-trained with, which is none. What others are made with stays.
-
-    Returns:
-        The encoder.
-
-    Raises:
-        OSError: if there is no such encoder.
-
-    Example:
-        >>> load_encoder("runs/none")
-        Traceback (most recent call last):
-        OSError: ...
-    """
-    config = AutoConfig.from_pretrained(name)
-    if dropout is not None and isinstance(config, KexueConfig):
-        config.hidden_dropout = dropout
-    return AutoModel.from_pretrained(name, config=config, **_without_pooler(config))
-
-
-def _without_pooler(config: PreTrainedConfig) -> dict[str, bool]:
-    """A pooling layer that never gets a gradient makes distributed training fail."""
-    kind = AutoModel._model_mapping[type(config)]
-    takes = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
-    return {"add_pooling_layer": False} if takes else {}
 
 
 class EntityConfig(PreTrainedConfig):
@@ -183,7 +150,7 @@ class EntityModel(PreTrainedModel):
         if config.encoder_config is None:
             raise invalid("encoder_config", None, "the configuration of an encoder")
         self.encoder = AutoModel.from_config(
-            config.encoder_config, **_without_pooler(config.encoder_config)
+            config.encoder_config, **without_pooler(config.encoder_config)
         )
         width = config.encoder_config.hidden_size
         types = len(config.id2label)

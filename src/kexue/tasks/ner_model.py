@@ -12,6 +12,7 @@ from kexue.models import (
     encoder_place,
     load_encoder,
     load_tokenizer,
+    longest_input,
     scratch_encoder,
     scratch_tokenizer,
 )
@@ -152,7 +153,7 @@ def build(
         )
     else:
         encoder, tokenizer = _pretrained(settings.encoder, settings.dropout)
-    window = min(settings.window, tokenizer.model_max_length, _positions(encoder))
+    window = min(settings.window, tokenizer.model_max_length, longest_input(encoder))
     overlap = window // 4 if settings.overlap is None else settings.overlap
     hidden = settings.token_dropout
     if hidden is None:
@@ -186,14 +187,6 @@ def _pretrained(name: str, dropout: float) -> tuple[PreTrainedModel, PreTrainedT
             f"transformers says: {str(error).strip().splitlines()[0]}",
         ) from error
     return encoder, load_tokenizer(encoder_place(name))
-
-
-def _positions(encoder: PreTrainedModel) -> int:
-    """The longest input of an encoder; RoBERTa and its kin lose the places up to padding."""
-    longest = getattr(encoder.config, "max_position_embeddings", None) or 10**9
-    table = getattr(getattr(encoder, "embeddings", None), "position_embeddings", None)
-    lost = getattr(table, "padding_idx", None)
-    return longest - (0 if lost is None else lost + 1)
 
 
 def default_learning_rate(encoder: str) -> float:

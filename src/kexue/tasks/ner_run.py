@@ -85,7 +85,6 @@ def run_entities(
     args = run_arguments(out, options, usual=_USUAL)
     plan = _plan(train, dev, texts, held, settings, options)
     checkpoint = point_to_resume(out, plan, resume=resume)
-    write_plan(out, plan, args)
     log = MetricsLog(path=out / "metrics.jsonl")
     run = train_entities(
         texts,
@@ -94,6 +93,7 @@ def run_entities(
         args=args,
         callbacks=[*callbacks, log],
         checkpoint=checkpoint,
+        begin=lambda: write_plan(out, plan, args),
     )
     if args.should_save:
         _write(out, run, plan, texts, held)

@@ -3,7 +3,7 @@
 Post: https://kexue.fm/archives/8373, https://kexue.fm/archives/8877
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,7 @@ def train_entities(
     args: TaskTrainingArguments,
     callbacks: Sequence[TrainerCallback] = (),
     checkpoint: str | Path | None = None,
+    begin: Callable[[], None] = lambda: None,
 ) -> EntityRun:
     """Train on labelled texts, keep the epoch with the best F1, calibrate.
 
@@ -64,6 +65,7 @@ def train_entities(
         args: how it is trained.
         callbacks: for progress and logs.
         checkpoint: a checkpoint folder of the same run to go on from.
+        begin: called when all that can be wrong with data and settings has been seen.
 
     Returns:
         The recogniser and its figures.
@@ -105,6 +107,7 @@ def train_entities(
         trainer.remove_callback(stock)
     if settings.patience:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
+    begin()
     outcome = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     recognizer = EntityRecognizer(trainer.model, tokenizer)
     scores, calibrated = measure(recognizer, dev_texts, dev_gold, calibrate=settings.calibrate)

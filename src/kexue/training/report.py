@@ -135,6 +135,8 @@ def _charts(metrics: Sequence[dict[str, Any]]) -> list[Chart]:
             {"F1": "eval_f1", "precision": "eval_precision", "recall": "eval_recall"},
             (0.0, 1.0),
         ),
+        ("Correlation on the development set", {"Spearman": "eval_spearman"}, None),
+        ("Effective rank of the vectors", {"effective rank": "eval_effective_rank"}, None),
         ("Learning rate", {"learning rate": "learning_rate"}, None),
     ]
     found = []

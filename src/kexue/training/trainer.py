@@ -16,12 +16,13 @@ from transformers.trainer_utils import seed_worker
 from kexue._check import invalid
 from kexue.training.arguments import TaskTrainingArguments
 from kexue.training.averaging import AveragesWeights, Averaging, WeightAverage
+from kexue.training.own_gradients import AddGradients, OwnGradients
 from kexue.training.parameter_groups import multiply_learning_rates
 from kexue.training.sampler import LengthBucketSampler
 
 
-class TaskTrainer(AveragesWeights, Trainer):
-    """Train a task's model: everything that `transformers.Trainer` does, and five things more.
+class TaskTrainer(OwnGradients, AveragesWeights, Trainer):
+    """Train a task's model: everything that `transformers.Trainer` does, and six things more.
 
     - Batches hold texts of nearly equal length where `lengths` are given (`LengthBucketSampler`),
       a fixed number of texts each or as many as fit into `args.tokens_per_batch`.
@@ -30,6 +31,7 @@ class TaskTrainer(AveragesWeights, Trainer):
       see are those of the task, such as `eval_f1`.
     - `args.learning_rate_multipliers` gives parts of the model their own learning rate.
     - `args.average_decay` scores, chooses and hands over a running average of the weights.
+    - `add_gradients` takes the place of the backward pass, as `CachedStep` for contrastive losses.
     - Accumulated batches and processes weigh by their number of texts, so that a step's gradient
       is the mean over its texts also where batches differ in size. The model's loss must be the
       mean over the texts of a batch.
@@ -47,6 +49,9 @@ class TaskTrainer(AveragesWeights, Trainer):
         lengths: tokens of each training example, in the dataset's order.
         score: figures of a model by name, without prefix; called in evaluation mode, without
             gradients and in the mixed precision of training.
+        add_gradients: takes the place of the backward pass: called with this Trainer, the model as
+            wrapped for its processes and what the collator made, it adds the gradients of the batch
+            and returns its loss.
         trainer_options: whatever else `transformers.Trainer` takes, by keyword. `eval_dataset`
             is not needed where a `score` is given.
 
@@ -74,6 +79,7 @@ class TaskTrainer(AveragesWeights, Trainer):
         *,
         lengths: Sequence[int] | None = None,
         score: Callable[[PreTrainedModel], Mapping[str, float]] | None = None,
+        add_gradients: AddGradients | None = None,
         **trainer_options: Any,
     ) -> None:
         args = TaskTrainingArguments("tmp_trainer") if args is None else args
@@ -82,6 +88,7 @@ class TaskTrainer(AveragesWeights, Trainer):
             trainer_options["eval_dataset"] = []
         self.lengths = lengths
         self.score = score
+        self.add_gradients = add_gradients
         self._step_weight: Callable[[int], float | torch.Tensor] | None = None
         super().__init__(model, args, **trainer_options)
         if args.average_decay is not None:
@@ -175,6 +182,8 @@ class TaskTrainer(AveragesWeights, Trainer):
             The batches, and the number of labels in them where the stock class counts it.
         """
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.add_gradients is not None:
+            return batches, items
         processes = self.accelerator.num_processes
         total: int | torch.Tensor = sum(self._texts(batch) for batch in batches)
         if processes > 1:

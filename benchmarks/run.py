@@ -33,7 +33,8 @@ WARM = {
 }
 PACKAGES = (
     *("torch", "transformers", "accelerate", "numpy", "kexue"),
-    *("pytorch-crf", "bert4torch", "performer-pytorch"),
+    *("pytorch-crf", "bert4torch", "performer-pytorch", "scikit-learn", "faiss-cpu", "POT"),
+    *("gensim", "sentence-transformers"),
 )
 
 

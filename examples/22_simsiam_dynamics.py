@@ -40,7 +40,7 @@ unlucky = SimSiamState(-0.5, 0.1)
 print(f"from phi = -0.5, which is beyond phi^2 = theta^2: theta -> {limit(unlucky).theta}")
 
 # %% A real one: eight clusters, two noisy views of each point, with and without both ingredients
-STEPS, BATCH, WIDTH, EVERY = 1000, 256, 16, 10
+STEPS, BATCH, WIDTH, EVERY = 800, 256, 16, 10
 
 
 def train(*, stop_gradient, with_predictor):

@@ -5,7 +5,7 @@ import torch
 
 from kexue.data.synthetic import sample_records
 from kexue.models import scratch_encoder, scratch_tokenizer, train_tokenizer
-from kexue.tasks.file_embedding import EmbeddingOptions
+from kexue.tasks.embedding_options import EmbeddingOptions
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ import pytest
 
 from kexue import SentenceEncoder
 from kexue.tasks import file_embedding
-from kexue.tasks.file_embedding import EmbeddingOptions, embed_files
+from kexue.tasks.embedding_options import EmbeddingOptions
+from kexue.tasks.file_embedding import embed_files
 
 
 @pytest.fixture

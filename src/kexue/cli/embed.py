@@ -30,7 +30,8 @@ def embed(
 ) -> None:
     """Give each text its vector; killed at any moment, the same command goes on."""
     from kexue.models.messages import quiet
-    from kexue.tasks.file_embedding import EmbeddingOptions, embed_files
+    from kexue.tasks.embedding_options import EmbeddingOptions
+    from kexue.tasks.file_embedding import embed_files
 
     quiet()
     total = count_texts(files)

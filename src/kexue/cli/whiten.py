@@ -87,7 +87,7 @@ def collect(
     Returns:
         `Moments`.
     """
-    from kexue.tasks.file_embedding import EmbeddingOptions
+    from kexue.tasks.embedding_options import EmbeddingOptions
     from kexue.tasks.file_moments import file_moments, read_vectors, vector_files
 
     if model is None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kexue._check import invalid
 
-_BLOCK = 2**19  # numbers in a buffer, two megabytes of float32
+_BLOCK = 2**18  # numbers in a buffer, a megabyte of float32
 _LEAST = 256  # rows below which a product of matrices is slow, however wide they are
 
 
@@ -95,7 +95,7 @@ def block_rows(width: int) -> int:
 
     Example:
         >>> block_rows(768)
-        682
+        341
     """
     return max(_LEAST, _BLOCK // width)
 

@@ -7,7 +7,7 @@ done of a file is in a `VectorStore` until the file is whole.
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +18,9 @@ from kexue.data.unread_lines import ReadingPlace, unread_stretches
 from kexue.sentences.npy_file import write_npy
 from kexue.sentences.vector_store import VectorStore
 from kexue.tasks.embedding import SentenceEncoder
+from kexue.tasks.embedding_options import LIST, STRETCH, EmbeddingOptions
 from kexue.tasks.engines import map_files
 from kexue.training.atomic import write_atomically
-
-LIST = "vectors.json"
-STRETCH = 32  # batches that are committed together
-
-
-@dataclass(frozen=True)
-class EmbeddingOptions:
-    """What vectors of files are made with.
-
-    Args:
-        model: as in `SentenceEncoder.from_pretrained`.
-        pooling: "P1" to "P4"; what suits the model by default.
-        batch_size: pieces of texts that go through the model at once.
-        normalize: scale vectors to length 1.
-        dtype: "float32", or "float16" for half the room.
-
-    Example:
-        >>> EmbeddingOptions("mini").dtype
-        'float32'
-    """
-
-    model: str
-    pooling: str | None = None
-    batch_size: int = 64
-    normalize: bool = False
-    dtype: str = "float32"
 
 
 def embed_files(

@@ -8,16 +8,17 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kexue._check import invalid
-from kexue.data.unread_lines import ReadingPlace, unread_stretches
 from kexue.sentences.moments import Moments
-from kexue.tasks.embedding import SentenceEncoder
+from kexue.tasks.embedding_options import LIST, STRETCH, EmbeddingOptions
 from kexue.tasks.engines import map_files
-from kexue.tasks.file_embedding import LIST, STRETCH, EmbeddingOptions
+
+if TYPE_CHECKING:
+    from kexue.tasks.embedding import SentenceEncoder
 
 
 def read_vectors(file: str | Path) -> np.ndarray:
@@ -144,6 +145,10 @@ class FileMoments:
         if self.options is None:
             yield read_vectors(file)
             return
+        # Seconds of imports that a worker on vectors has no use for
+        from kexue.data.unread_lines import ReadingPlace, unread_stretches
+        from kexue.tasks.embedding import SentenceEncoder
+
         if self.encoder is None:
             model, pooling = self.options.model, self.options.pooling
             self.encoder = SentenceEncoder.from_pretrained(model, pooling=pooling)

@@ -82,6 +82,7 @@ PUBLIC = {
         *("rerope_scores", "rope2d_angles", "rope_angles", "rotate"),
     ],
     "kexue.sentences": [
+        *("Flow", "sinkhorn"),
         *("Moments", "NearestDocuments", "SearchHit", "SearchIndex", "TransportPlan"),
         *("VectorStore", "Whitening", "append_dense", "bag_of_words", "centroid_bound", "emd"),
         *("nearest_documents", "pool", "relaxed_bound", "save_dense", "transport_plan"),

@@ -62,6 +62,7 @@ from kexue.sentences import (
     nearest_documents,
     pool,
     relaxed_bound,
+    sinkhorn,
     transport_plan,
     wmd,
     wrd,
@@ -254,6 +255,13 @@ CASES = {
     "wrd": Case(sentences(wrd), exact=True),
     "centroid_bound": Case(sentences(centroid_bound), exact=True),
     "relaxed_bound": Case(sentences(relaxed_bound), exact=True),
+    "sinkhorn": Case(
+        lambda d: (
+            partial(sinkhorn, temperature=1.0),
+            (numbers(d, 2, 3, 4), numbers(d, 2, 3).abs(), numbers(d, 2, 4).abs()),
+        ),
+        exact=True,
+    ),
     # Their results are no tensors.
     "transport_plan": Case(sentences(transport_plan)),
     "nearest_documents": Case(

@@ -65,6 +65,16 @@ def test_the_gradient_by_the_costs_is_a_plan():
     torch.testing.assert_close(plan.sum(-2), q, atol=1e-8, rtol=0)
 
 
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-3])
+def test_the_iteration_goes_on_until_the_plan_is_as_exact_as_asked(tolerance):
+    cost, p, q = batch(12, 12)
+    cost.requires_grad_()
+    value = sinkhorn(cost, p, q, temperature=0.003, tolerance=tolerance, iterations=10**5)
+    (plan,) = torch.autograd.grad(value.sum(), cost)
+    off = (plan.sum(-2) - q).abs().sum(-1).max()
+    assert tolerance / 20 < off < tolerance
+
+
 def test_padding_takes_no_part_and_may_hold_anything():
     cost, p, q = batch()
     expected = sinkhorn(cost[:, :4, :3], p[:, :4], q[:, :3])

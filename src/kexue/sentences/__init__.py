@@ -6,14 +6,16 @@ from kexue.sentences.pooling import pool
 from kexue.sentences.search import SearchIndex
 from kexue.sentences.search_hit import SearchHit
 from kexue.sentences.transport import emd, wmd, wrd
-from kexue.sentences.transport_alignment import TransportPlan, transport_plan
+from kexue.sentences.transport_alignment import Flow, TransportPlan, transport_plan
 from kexue.sentences.transport_bags import bag_of_words
 from kexue.sentences.transport_bounds import centroid_bound, relaxed_bound
 from kexue.sentences.transport_search import NearestDocuments, nearest_documents
+from kexue.sentences.transport_sinkhorn import sinkhorn
 from kexue.sentences.vector_store import VectorStore
 from kexue.sentences.whitening import Whitening
 
 __all__ = [
+    "Flow",
     "Moments",
     "NearestDocuments",
     "SearchHit",
@@ -29,6 +31,7 @@ __all__ = [
     "pool",
     "relaxed_bound",
     "save_dense",
+    "sinkhorn",
     "transport_plan",
     "wmd",
     "wrd",

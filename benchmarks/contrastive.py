@@ -1,6 +1,6 @@
 """Contrastive training with cached gradients, and CoSENT, against sentence-transformers.
 
-Claims, one thread, CPU time, a BERT of random weights, dropout on, 512 pairs of sentences and
+Aims, one thread, CPU time, a BERT of random weights, dropout on, 512 pairs of sentences and
 translations (Tatoeba), the same batch for all:
 
 1. On sentences of real lengths: at least 1.8 times faster than sentence-transformers' cached loss

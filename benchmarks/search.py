@@ -1,6 +1,6 @@
 """A search index of a million sentences: killed twice while it is made, resumed, and searched.
 
-Claims, for 1,000,000 texts with vectors of 256 features, on one core:
+Aims, for 1,000,000 texts with vectors of 256 features, on one core:
 
 1. Killed with SIGKILL in the middle of the adding and again in the middle of the building, and
    started again with the same call, the index holds every text and every vector once: all of them

@@ -1,6 +1,6 @@
 """The 10 nearest documents by WMD and WRD: staged bounds against solving every problem.
 
-Claims, for 3,000 documents (docstrings of numpy, scipy and scikit-learn without stop words, LSA
+Aims, for 3,000 documents (docstrings of numpy, scipy and scikit-learn without stop words, LSA
 vectors of 200 dimensions), one thread, CPU time of a query:
 
 1. The result is that of brute force on every query that is run: the distances to 1e-9, and the

@@ -1,6 +1,6 @@
 """Whitening: one pass over vectors in memory or in a file, against scikit-learn's PCA.
 
-Claims, for float32 vectors of 768 features with a mean three times their spread and 256 directions
+Aims, for float32 vectors of 768 features with a mean three times their spread and 256 directions
 kept, one thread, CPU time:
 
 1. 1,000,000 vectors in a memory map that is open for reading: at least 1.7 times faster than
@@ -11,10 +11,10 @@ kept, one thread, CPU time:
 3. Transforming them: at most 1.15 times the time of PCA. With a mean of 1000 the result is right
    still, for one more pass over the vectors.
 
-The gain of the first claim against PCA is a copy: PCA asks for an array that it could write to, and
-gets the whole file in memory when the map is open for reading only. "PCA, private map" opens it in
-mode "c" to spare that, and is about as fast as we are; it uses the pages of the whole file, which
-count as memory of the process though the system could take them back.
+The gain against PCA in the first of them is a copy: PCA asks for an array that it could write to,
+and gets the whole file in memory when the map is open for reading only. "PCA, private map" opens it
+in mode "c" to spare that; it uses the pages of the whole file, which count as memory of the process
+though the system could take them back.
 
 Peaks are of resident memory over that before the call; with the warm allocator, which keeps what it
 once had, they say nothing. "covariance and SVD" is the published way. Every fit includes the

@@ -85,6 +85,13 @@ def test_other_names_stand_for_themselves():
     assert encoder_place("./mini") == "./mini"
 
 
+def test_a_run_folder_stands_for_the_model_in_it(tmp_path):
+    assert encoder_place(str(tmp_path)) == str(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert encoder_place(str(tmp_path)) == str(tmp_path / "model")
+
+
 @pytest.mark.parametrize("text", ["北京是中国的首都", "Hello 世界 2026", "𠮷野家 ☕"])
 def test_tokens_say_where_they_stand(text):
     tokenizer = load_tokenizer(encoder_place("mini"), local=True)

@@ -104,6 +104,32 @@ def test_a_saved_folder_gives_the_same_vectors(folder, tmp_path):
         np.testing.assert_allclose(again(TEXTS), encoder(TEXTS), atol=1e-6)
 
 
+@pytest.mark.parametrize("window", [30, 900])
+def test_a_window_holds_for_every_kind_of_folder_as_far_as_the_encoder_goes(
+    folder, tmp_path, window
+):
+    tokenizer = scratch_tokenizer(TEXTS * 2, vocab_size=300, max_length=800)
+    scratch_encoder(len(tokenizer), layers=1, width=64).save_pretrained(tmp_path / "raw")
+    tokenizer.save_pretrained(tmp_path / "raw")
+    SentenceEncoder.from_pretrained(tmp_path / "raw").save_pretrained(tmp_path / "vectors")
+    for name in ("raw", "vectors"):
+        usual = SentenceEncoder.from_pretrained(tmp_path / name)
+        assert usual.model.config.window == 512
+        other = SentenceEncoder.from_pretrained(tmp_path / name, window=window)
+        assert other.model.config.window == min(window, 800)
+
+
+def test_dropout_is_for_training_alone(folder, tmp_path):
+    SentenceEncoder.from_pretrained(folder).save_pretrained(tmp_path)
+    for place in (folder, tmp_path):
+        encoder = SentenceEncoder.from_pretrained(place, dropout=0.3)
+        assert encoder.model.encoder.config.hidden_dropout == 0.3
+        np.testing.assert_array_equal(encoder(TEXTS), encoder(TEXTS))
+        ids = torch.tensor([[2, 5, 6, 3]])
+        encoder.model.train()
+        assert not torch.equal(encoder.model(ids).vectors, encoder.model(ids).vectors)
+
+
 def test_another_pooling_only_where_it_makes_sense(folder, tmp_path):
     encoder = SentenceEncoder.from_pretrained(folder, pooling="P3")
     encoder.save_pretrained(tmp_path / "plain")

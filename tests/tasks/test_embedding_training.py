@@ -105,6 +105,19 @@ def test_training_goes_on_with_a_sentence_encoder(folder, tmp_path):
     assert second.before["spearman"] == pytest.approx(first.after["spearman"])
 
 
+def test_training_goes_on_with_a_whitened_model(folder, tmp_path):
+    whitened = SentenceEncoder.from_pretrained(folder, pooling="P4", window=40)
+    whitened.model.encoder.config.hidden_dropout = 0.0
+    whitened.model.set_projection(torch.nn.Linear(64, 16))
+    whitened.save_pretrained(tmp_path / "model")
+    groups = [TextGroup((group.texts[0],)) for group in pairs(100)]
+    run = train(str(tmp_path / "model"), tmp_path, "simcse", groups, steps=3)
+    config = run.encoder.model.config
+    assert (config.pooling, config.window, config.dimension) == ("P4", 40, 16)
+    # Without it the two views of a text are the same, and there is nothing to learn.
+    assert config.encoder_config.hidden_dropout == 0.1
+
+
 @pytest.mark.parametrize(
     ("objective", "groups", "says"),
     [

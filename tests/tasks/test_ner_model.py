@@ -6,7 +6,6 @@ from kexue.models import mini, scratch_tokenizer
 from kexue.tasks.ner_model import (
     EntitySettings,
     build,
-    default_learning_rate,
     label_set,
     rarely_overlap,
 )
@@ -59,16 +58,6 @@ def test_labels_are_sorted_and_of_all_parts():
     assert label_set(train, dev) == ["x", "y"]
     with pytest.raises(ValueError, match="at least one entity"):
         label_set([("a", [])])
-
-
-def test_a_small_encoder_learns_faster_and_one_from_scratch_fastest(tmp_path):
-    for width in (256, 768, 1024):
-        BertConfig(hidden_size=width).save_pretrained(tmp_path / str(width))
-    rates = [default_learning_rate(str(tmp_path / width)) for width in ("1024", "768", "256")]
-    assert rates[0] < rates[1] < rates[2]
-    assert rates[1] == pytest.approx(3e-5)
-    assert default_learning_rate("mini") == rates[2] < default_learning_rate("scratch-characters")
-    assert default_learning_rate(str(tmp_path / "none")) == 3e-5
 
 
 def test_the_encoder_that_comes_along_is_the_default():

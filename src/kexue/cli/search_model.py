@@ -43,7 +43,6 @@ def weights_hash(name: str) -> str | None:
     from kexue.models import encoder_place
 
     folder = Path(encoder_place(name))
-    folder = folder / "model" if (folder / "model" / "config.json").is_file() else folder
     files = sorted(folder.rglob("*.safetensors"))
     whole = hashlib.sha256()
     for file in files:

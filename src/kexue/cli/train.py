@@ -73,7 +73,8 @@ def ner(
     """Train an entity recogniser, flat or nested."""
     from kexue.cli.reading import read_records
     from kexue.models.messages import quiet
-    from kexue.tasks.ner_model import SCRATCH, EntitySettings, default_learning_rate
+    from kexue.tasks.learning_rate import default_learning_rate
+    from kexue.tasks.ner_model import SCRATCH, SCRATCH_RATE, EntitySettings
 
     quiet()
     sizes = {"layers": layers, "width": width}
@@ -93,7 +94,8 @@ def ner(
     options: dict[str, Any] = {
         "num_train_epochs": epochs,
         "per_device_train_batch_size": batch_size,
-        "learning_rate": learning_rate or default_learning_rate(encoder),
+        "learning_rate": learning_rate
+        or (SCRATCH_RATE if encoder in SCRATCH else default_learning_rate(encoder)),
         "seed": seed,
         "bf16": bf16,
         "average_decay": average,

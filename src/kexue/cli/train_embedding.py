@@ -27,8 +27,15 @@ def embedding(
     encoder: str = typer.Option(
         "mini", help="mini, or a folder or Hub name that AutoModel loads, or a sentence encoder."
     ),
-    pooling: str = typer.Option("P3", help="P1 (first token), P2, P3 (mean) or P4 (two means)."),
-    window: int = typer.Option(512, help="Most tokens of a piece of a text."),
+    pooling: str | None = typer.Option(
+        None,
+        help="P1 (first token), P2, P3 (mean), P4 (two means); by default that of a sentence "
+        "encoder, else P3.",
+    ),
+    window: int | None = typer.Option(
+        None,
+        help="Most tokens of a piece of a text; by default that of a sentence encoder, or 512.",
+    ),
     dropout: float = typer.Option(0.1, help="Dropout of an encoder that kexue pre-trained."),
     temperature: float = typer.Option(0.05, help="Of simcse and infonce."),
     learn_temperature: bool = typer.Option(False, "--learn-temperature", help="Begin with it."),
@@ -43,7 +50,9 @@ def embedding(
     tokens_per_chunk: int = typer.Option(
         4096, help="Tokens that go through the encoder at once; decides the memory."
     ),
-    learning_rate: float = typer.Option(1e-4, help="3e-5 for an encoder as wide as BERT."),
+    learning_rate: float | None = typer.Option(
+        None, help="By default what suits the width: 2.7e-4 for mini, 3e-5 for one like BERT."
+    ),
     patience: int = typer.Option(0, help="Stop after so many epochs that are no better."),
     seed: int = typer.Option(42, help="Same seed, same data, same options: same model."),
     bf16: bool = typer.Option(False, "--bf16", help="Mixed precision with bfloat16."),
@@ -63,6 +72,7 @@ def embedding(
     from kexue.tasks.embedding_objectives import FROM_LABELS, FROM_TEXTS, OBJECTIVES
     from kexue.tasks.embedding_run import run_embeddings
     from kexue.tasks.embedding_training import EmbeddingSettings
+    from kexue.tasks.learning_rate import default_learning_rate
     from kexue.training.progress import progress_callback
 
     quiet()
@@ -95,7 +105,7 @@ def embedding(
         options={
             "num_train_epochs": epochs,
             "per_device_train_batch_size": effective_batch_size,
-            "learning_rate": learning_rate,
+            "learning_rate": learning_rate or default_learning_rate(encoder),
             "seed": seed,
             "bf16": bf16,
             **dict(map(named_value, option)),

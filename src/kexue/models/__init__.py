@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 from kexue.models.config import KexueConfig
 from kexue.models.convert import convert, from_tensorflow
 from kexue.models.encoder import KexueModel
-from kexue.models.encoder_loading import load_encoder, longest_input
+from kexue.models.encoder_loading import choose_dropout, load_encoder, longest_input
 from kexue.models.entities import EntityConfig, EntityModel, EntityOutput
 from kexue.models.lengthen import lengthen_positions, restore_positions
 from kexue.models.log_n import apply_log_n, check_log_n, remove_log_n
@@ -37,6 +37,7 @@ __all__ = [
     "apply_rerope",
     "check_log_n",
     "check_rerope",
+    "choose_dropout",
     "convert",
     "encoder_place",
     "from_tensorflow",

@@ -30,10 +30,26 @@ def load_encoder(
         OSError: ...
     """
     config = AutoConfig.from_pretrained(name)
-    if dropout is not None and isinstance(config, KexueConfig):
-        config.hidden_dropout = dropout
+    choose_dropout(config, dropout)
     options = {} if pooler else without_pooler(config)
     return AutoModel.from_pretrained(name, config=config, **options)
+
+
+def choose_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
+    """Set the dropout of an encoder that kexue pre-trained, which was done without.
+
+    Args:
+        config: of the encoder; changed in place. Others than a `KexueConfig` keep what they have.
+        dropout: 0 to 1; None changes nothing.
+
+    Example:
+        >>> config = KexueConfig(hidden_dropout=0.0)
+        >>> choose_dropout(config, 0.1)
+        >>> config.hidden_dropout
+        0.1
+    """
+    if dropout is not None and isinstance(config, KexueConfig):
+        config.hidden_dropout = dropout
 
 
 def without_pooler(config: PreTrainedConfig) -> dict[str, bool]:

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from kexue._check import invalid
 from kexue.heads import EfficientGlobalPointer, GlobalPointer, LinearChainCRF, ScoredSpan
 from kexue.models.encoder_loading import without_pooler
+from kexue.models.nested_config import encoder_config_of, without_place
 
 HEADS = ("efficient", "standard", "crf")
 
@@ -66,15 +67,11 @@ class EntityConfig(PreTrainedConfig):
         flat: bool = False,
         **options: Any,
     ) -> None:
-        if isinstance(encoder_config, dict):
-            kind = encoder_config.get("model_type", "")
-            rest = {key: value for key, value in encoder_config.items() if key != "model_type"}
-            encoder_config = AutoConfig.for_model(kind, **rest)
         if head not in HEADS:
             raise invalid("head", head, ", ".join(map(repr, HEADS)))
         if token_dropout and mask_token_id is None:
             raise invalid("token_dropout", token_dropout, "0 for a tokenizer without a mask token")
-        self.encoder_config = encoder_config
+        self.encoder_config = encoder_config_of(encoder_config)
         self.head = head
         self.head_size = head_size
         self.head_dropout = head_dropout
@@ -92,10 +89,7 @@ class EntityConfig(PreTrainedConfig):
         Returns:
             A new dict.
         """
-        output = super().to_dict()
-        if isinstance(output.get("encoder_config"), dict):
-            output["encoder_config"].pop("_name_or_path", None)
-        return output
+        return without_place(super().to_dict())
 
     @property
     def labels(self) -> list[str]:

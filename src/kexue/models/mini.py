@@ -18,8 +18,8 @@ def encoder_place(name: str) -> str:
     """Say where an encoder is loaded from.
 
     Args:
-        name: "mini", the encoder that comes with the library; or a folder or a name on the Hub. A
-            folder of that name is written "./mini".
+        name: "mini", the encoder that comes with the library; a folder, or the folder of a run that
+            holds it as `model`; or a name on the Hub. A folder of that name is written "./mini".
 
     Returns:
         A folder or a name on the Hub.
@@ -28,7 +28,10 @@ def encoder_place(name: str) -> str:
         >>> encoder_place("org/base"), Path(encoder_place("mini")).name
         ('org/base', 'mini')
     """
-    return str(MINI) if name == "mini" else name
+    if name == "mini":
+        return str(MINI)
+    inner = Path(name, "model")
+    return str(inner) if (inner / "config.json").is_file() else name
 
 
 def mini() -> tuple[KexueForMaskedLM, PreTrainedTokenizerBase]:

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from kexue._check import invalid
 from kexue.models.encoder_loading import load_encoder, without_pooler
+from kexue.models.nested_config import encoder_config_of, without_place
 from kexue.sentences.pooling import pool
 
 POOLINGS = ("P1", "P2", "P3", "P4")
@@ -53,13 +54,9 @@ class SentenceConfig(PreTrainedConfig):
         window: int = 512,
         **options: Any,
     ) -> None:
-        if isinstance(encoder_config, dict):
-            kind = encoder_config.get("model_type", "")
-            rest = {key: value for key, value in encoder_config.items() if key != "model_type"}
-            encoder_config = AutoConfig.for_model(kind, **rest)
         if pooling not in POOLINGS:
             raise invalid("pooling", pooling, ", ".join(map(repr, POOLINGS)))
-        self.encoder_config = encoder_config
+        self.encoder_config = encoder_config_of(encoder_config)
         self.pooling = pooling
         self.features = features
         self.window = window
@@ -71,10 +68,7 @@ class SentenceConfig(PreTrainedConfig):
         Returns:
             A new dict.
         """
-        output = super().to_dict()
-        if isinstance(output.get("encoder_config"), dict):
-            output["encoder_config"].pop("_name_or_path", None)
-        return output
+        return without_place(super().to_dict())
 
     @property
     def dimension(self) -> int:

@@ -15,7 +15,14 @@ from transformers import PreTrainedTokenizerBase
 
 from kexue._check import invalid
 from kexue.data.windows import Window, cut_windows
-from kexue.models import SentenceConfig, SentenceModel, encoder_place, load_tokenizer, longest_input
+from kexue.models import (
+    SentenceConfig,
+    SentenceModel,
+    choose_dropout,
+    encoder_place,
+    load_tokenizer,
+    longest_input,
+)
 
 # Batches that are sorted by length together: long enough to save padding, short enough to keep.
 _STRETCH = 64
@@ -45,6 +52,7 @@ class SentenceEncoder:
         *,
         pooling: str | None = None,
         window: int | None = None,
+        dropout: float | None = None,
         device: str | None = None,
     ) -> "SentenceEncoder":
         """Load a sentence encoder, or make one of any encoder.
@@ -55,8 +63,9 @@ class SentenceEncoder:
                 Hub name of an encoder that AutoModel loads.
             pooling: "P1" to "P4", see `kexue.sentences.pool`. By default that of the folder, and
                 P4, which the article found best, for an encoder that was not trained for vectors.
-            window: most tokens of a piece of a text; by default as many as the encoder takes, at
-                most 512.
+            window: most tokens of a piece of a text; less where the encoder takes less. By default
+                that of the folder, and 512 for an encoder that was not trained for vectors.
+            dropout: while it is trained further, of an encoder that kexue pre-trained.
             device: where to put it; a GPU where there is one, by default.
 
         Returns:
@@ -66,14 +75,14 @@ class SentenceEncoder:
             ValueError: if there is no such encoder, or the pooling does not fit it.
         """
         if is_sentence_model(folder):
-            place = _model_folder(folder)
-            model = SentenceModel.from_pretrained(place, local_files_only=True)
-            tokenizer = load_tokenizer(place, local=True)
+            model, tokenizer = _saved(encoder_place(str(folder)), dropout)
             _choose_pooling(model, pooling)
+            if window is not None:
+                model.config.window = _window(window, model, tokenizer)
         else:
-            model, tokenizer = new_sentence_model(str(folder), pooling=pooling or "P4")
-        if window is not None:
-            model.config.window = min(window, model.config.window)
+            model, tokenizer = new_sentence_model(
+                str(folder), pooling=pooling or "P4", window=window or 512, dropout=dropout
+            )
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(model.to(device), tokenizer)
 
@@ -194,9 +203,20 @@ def new_sentence_model(
             f"transformers says: {str(error).strip().splitlines()[0]}",
         ) from error
     tokenizer = load_tokenizer(place)
-    model.config.window = min(window, tokenizer.model_max_length, longest_input(model.encoder))
+    model.config.window = _window(window, model, tokenizer)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def _saved(place: str, dropout: float | None) -> tuple[SentenceModel, PreTrainedTokenizerBase]:
+    config = SentenceConfig.from_pretrained(place, local_files_only=True)
+    choose_dropout(config.encoder_config, dropout)
+    model = SentenceModel.from_pretrained(place, config=config, local_files_only=True)
+    return model, load_tokenizer(place, local=True)
+
+
+def _window(most: int, model: SentenceModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    return min(most, tokenizer.model_max_length, longest_input(model.encoder))
 
 
 def _columns(pieces: Sequence[Window]) -> dict[str, list[list[int]]]:
@@ -220,12 +240,7 @@ def is_sentence_model(folder: str | Path) -> bool:
         >>> is_sentence_model("mini")
         False
     """
-    return _kind(_model_folder(folder)) == SentenceConfig.model_type
-
-
-def _model_folder(folder: str | Path) -> str:
-    inner = Path(folder, "model")
-    return str(inner) if (inner / "config.json").is_file() else encoder_place(str(folder))
+    return _kind(encoder_place(str(folder))) == SentenceConfig.model_type
 
 
 def _kind(place: str | Path) -> str | None:

@@ -134,8 +134,11 @@ def _write(out: Path, run: EmbeddingRun, plan: Mapping[str, Any]) -> None:
     figures = {"before": run.before, "after": run.after, "longer": run.longer}
     write_atomically(out / "scores.json", as_json({**figures, "seconds": run.seconds}))
     title = f"Sentences: {out.resolve().name}"
-    shown = {f"{name}, {when}": f"{value:.4f}" for when in ("before", "after")
-             for name, value in figures[when].items()}  # fmt: skip
+    shown = {
+        f"{name}, {when}": f"{value:.4f}"
+        for when, values in (("before", run.before), ("after", run.after))
+        for name, value in values.items()
+    }
     report = RunReport(
         title,
         created=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),

@@ -15,7 +15,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from kexue._check import invalid
 from kexue.metrics import collapse_report, spearman
 from kexue.models import SentenceConfig, SentenceModel, load_tokenizer
-from kexue.tasks.embedding import SentenceEncoder, is_sentence_model, new_sentence_model
+from kexue.tasks.embedding import SentenceEncoder, is_sentence_model
 from kexue.tasks.embedding_data import GroupCollator, TextGroup, make_examples
 from kexue.tasks.embedding_objectives import FROM_LABELS, FROM_TEXTS, make_objective
 from kexue.training.arguments import TaskTrainingArguments
@@ -31,8 +31,9 @@ class EmbeddingSettings:
         encoder: "mini", or a folder or Hub name of an encoder that AutoModel loads; or a folder of
             a sentence encoder to go on with.
         objective: "simcse", "infonce", "cosent", "sentence-bert", "simsiam" or "byol".
-        pooling: "P1" to "P4", see `kexue.sentences.pool`.
-        window: most tokens of a piece of a text.
+        pooling: "P1" to "P4", see `kexue.sentences.pool`. By default that of a sentence encoder,
+            and P3 for an encoder that was not trained for vectors.
+        window: most tokens of a piece of a text. By default that of a sentence encoder, and 512.
         dropout: of an encoder that kexue pre-trained, which was done without.
         temperature: what cosines are divided by in "simcse" and "infonce".
         learn_temperature: begin with it, and learn it.
@@ -48,8 +49,8 @@ class EmbeddingSettings:
 
     encoder: str = "mini"
     objective: str = "cosent"
-    pooling: str = "P3"
-    window: int = 512
+    pooling: str | None = None
+    window: int | None = None
     dropout: float = 0.1
     temperature: float = 0.05
     learn_temperature: bool = False
@@ -173,15 +174,15 @@ def _model(
     if checkpoint is not None:
         tokenizer = load_tokenizer(checkpoint, local=True)
         return SentenceModel(SentenceConfig.from_pretrained(checkpoint)), tokenizer
-    if is_sentence_model(settings.encoder):
-        begun = SentenceEncoder.from_pretrained(settings.encoder, pooling=settings.pooling)
-        return begun.model, begun.tokenizer
-    return new_sentence_model(
+    usual = None if is_sentence_model(settings.encoder) else "P3"
+    begun = SentenceEncoder.from_pretrained(
         settings.encoder,
-        pooling=settings.pooling,
+        pooling=settings.pooling or usual,
         window=settings.window,
         dropout=settings.dropout,
+        device="cpu",
     )
+    return begun.model, begun.tokenizer
 
 
 def scorer(

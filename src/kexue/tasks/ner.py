@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from kexue._check import invalid
 from kexue.metrics import SpanScores, span_scores
-from kexue.models import EntityModel, load_tokenizer
+from kexue.models import EntityModel, encoder_place, load_tokenizer
 from kexue.tasks.ner_decoding import find_spans
 from kexue.tasks.ner_examples import Span
 
@@ -89,8 +89,7 @@ class EntityRecognizer:
         Raises:
             ValueError: if there is no such model in the folder.
         """
-        path = Path(folder)
-        path = path / "model" if (path / "model" / "config.json").is_file() else path
+        path = Path(encoder_place(str(folder)))
         kind = EntityModel.config_class.model_type
         if not (path / "config.json").is_file() or kind not in (path / "config.json").read_text(
             encoding="utf-8"

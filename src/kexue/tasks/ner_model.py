@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kexue._check import invalid
 from kexue.models import (
@@ -20,6 +20,7 @@ from kexue.tasks.ner_data import LabelledText
 from kexue.tasks.ner_examples import Span
 
 SCRATCH = {"scratch": "piece", "scratch-characters": "character"}
+SCRATCH_RATE = 6e-4
 
 
 @dataclass(frozen=True)
@@ -187,26 +188,3 @@ def _pretrained(name: str, dropout: float) -> tuple[PreTrainedModel, PreTrainedT
             f"transformers says: {str(error).strip().splitlines()[0]}",
         ) from error
     return encoder, load_tokenizer(encoder_place(name))
-
-
-def default_learning_rate(encoder: str) -> float:
-    """Give a learning rate that suits the encoder.
-
-    Args:
-        encoder: as in `EntitySettings`.
-
-    Returns:
-        6e-4 for one from scratch; 3e-5 for a trained one as wide as BERT, more for a narrower and
-        less for a wider one, up to 3e-4. It is the range that the paper of ELECTRA uses.
-
-    Example:
-        >>> default_learning_rate("scratch"), default_learning_rate("mini")
-        (0.0006, 0.00027)
-    """
-    if encoder in SCRATCH:
-        return 6e-4
-    try:
-        width = AutoConfig.from_pretrained(encoder_place(encoder)).hidden_size
-    except (OSError, ValueError, KeyError, AttributeError):
-        width = 768  # `build` says what is wrong with it
-    return min(3e-4, 3e-5 * (768 / width) ** 2)

@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "kexue"
 
 FLOORS = {
     "_check": 0,
+    "_figures": 0.5,
     "_register": 0,
     "positions": 1,
     "losses": 1,

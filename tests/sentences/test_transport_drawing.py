@@ -1,11 +1,10 @@
 import re
-import sys
 import warnings
 
 import numpy as np
 import pytest
 
-from kexue.sentences.transport_drawing import draw_alignment, find_fonts, missing_characters
+from kexue.sentences.transport_drawing import draw_alignment
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
@@ -87,21 +86,6 @@ def test_chinese_words_have_their_glyphs(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
-def test_characters_without_a_glyph_are_named(tmp_path):
-    beyond = "\U00012000"  # a sign of cuneiform
-    assert missing_characters("tea " + beyond, find_fonts()) == beyond
-    with pytest.warns(UserWarning, match=rf"No font here has {beyond}: .*fonts-noto-cjk") as seen:
-        draw(tmp_path / "a.png", words=(("tea", beyond), ("chai", "cow")))
-    assert len(seen) == 1
-    assert (tmp_path / "a.png").exists()
-
-
-def test_a_family_that_is_not_there_is_an_error(tmp_path):
-    assert find_fonts(["DejaVu Serif"])[0] == "DejaVu Serif"
-    with pytest.raises(ValueError, match=r"fonts is 'No Such Font'.*fc-list"):
-        draw(tmp_path / "a.png", fonts=["No Such Font"])
-
-
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 6), (30, 4)])
 def test_sentences_of_any_length_fit(tmp_path, n, m):
     plan = np.full((n, m), 1 / (n * m))
@@ -111,28 +95,3 @@ def test_sentences_of_any_length_fit(tmp_path, n, m):
     height = float(re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', path.read_text("utf-8"))[1])
     assert 0 <= corners[:, 1].min() < corners[:, 1].max() <= height
     assert len(list(bands(path))) == n * m
-
-
-def test_a_picture_is_replaced_at_once(tmp_path):
-    path = tmp_path / "a.png"
-    draw(path)
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match="not supported"):
-        draw(tmp_path / "a.nonsense")
-    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
-    draw(path, cost=COST * 2, title="other")
-    assert path.read_bytes() != before
-    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'pip install "kexue\[plot\]"'):
-        draw(tmp_path / "a.png")
-
-
-def test_pyplot_is_left_alone(tmp_path):
-    import matplotlib.pyplot as plt
-
-    draw(tmp_path / "a.png")
-    assert plt.get_fignums() == []

@@ -6,22 +6,14 @@ Post: https://kexue.fm/archives/7388
 Axes: N words on the left, M words on the right
 """
 
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kexue._check import invalid
+from kexue._figures import new_figure, save_figure, use_fonts
 
-# Families that hold Chinese, of Linux, macOS and Windows; matplotlib's own font holds none.
-_CHINESE = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC"),
-    *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans GB"),
-    *("Heiti TC", "Arial Unicode MS", "Microsoft YaHei", "SimHei", "Noto Serif CJK JP"),
-)
-_OWN = "DejaVu Sans"
 _LINE = 0.28  # inches between two words
 _WIDTH = 4.2  # inches between the columns
 _BELOW = 0.8  # inches below them
@@ -60,17 +52,12 @@ def draw_alignment(
         ...     path.name
         'a.svg'
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('Drawing needs matplotlib: pip install "kexue[plot]"') from error
-    families = find_fonts(fonts)
-    _warn_of_missing(set(title + "".join((*words[0], *words[1]))), families)
     columns = _slots(plan)
     lines = max(slots.max() for slots in columns)
     # In inches: the words, and below them the scale of colours.
     table, whole = _LINE * lines, _LINE * lines + _BELOW
-    figure = Figure(figsize=(_WIDTH, whole))
+    figure = new_figure(_WIDTH, whole)
+    families = use_fonts((title, *words[0], *words[1]), fonts)
     axes = figure.add_axes((0, _BELOW / whole, 1, table / whole), xlim=(0, 1), ylim=(lines, 0))
     axes.axis("off")
     axes.set_title(title, fontfamily=families)
@@ -81,64 +68,7 @@ def draw_alignment(
         for word, (top, bottom) in zip(words[side], columns[side], strict=True):
             label = {"ha": align, "va": "center", "fontfamily": families}
             axes.text(place, (top + bottom) / 2, word, parse_math=False, **label)
-    return _save(figure, Path(path))
-
-
-def find_fonts(first: Sequence[str] = ()) -> list[str]:
-    """List the font families to draw words with, those of this machine that hold Chinese included.
-
-    Args:
-        first: families to prefer.
-
-    Returns:
-        Names of families that matplotlib finds; a character comes from the first that has it.
-
-    Raises:
-        ValueError: if a preferred family is not there.
-
-    Example:
-        >>> "DejaVu Sans" in find_fonts()
-        True
-    """
-    from matplotlib.font_manager import fontManager
-
-    there = {font.name for font in fontManager.ttflist}
-    for name in first:
-        if name not in there:
-            raise invalid(
-                "fonts", name, "families on this machine", "`fc-list : family` lists them."
-            )
-    return [name for name in (*first, _OWN, *_CHINESE) if name in there]
-
-
-def missing_characters(text: Iterable[str], families: Sequence[str]) -> str:
-    """Find the characters that none of some font families has.
-
-    Args:
-        text: characters.
-        families: names of families.
-
-    Returns:
-        The characters without a glyph, each once, sorted.
-
-    Example:
-        >>> missing_characters("tea 茶", ["DejaVu Sans"])
-        '茶'
-    """
-    from matplotlib.font_manager import findfont, get_font
-
-    maps = [get_font(findfont(family)).get_charmap() for family in families]
-    lacking = {c for c in text if not c.isspace() and not any(ord(c) in held for held in maps)}
-    return "".join(sorted(lacking))
-
-
-def _warn_of_missing(text: Iterable[str], families: Sequence[str]) -> None:
-    if lacking := missing_characters(text, families):
-        warnings.warn(
-            f"No font here has {lacking}: boxes are drawn instead. Install one that does, such as "
-            "Noto Sans CJK (fonts-noto-cjk), or name its family in fonts=[...].",
-            stacklevel=4,
-        )
+    return save_figure(figure, path, tight=True)
 
 
 def _slots(plan: NDArray) -> tuple[NDArray, NDArray]:
@@ -177,18 +107,3 @@ def _draw_bands(axes, plan: NDArray, cost: NDArray, columns: tuple[NDArray, NDAr
         band = {"color": shades.to_rgba(cost[i, j]), "alpha": 0.8, "linewidth": 0.3}
         axes.fill_between(along, upper, upper + unit * plan[i, j], **band)
     return shades
-
-
-def _save(figure, path: Path) -> Path:
-    """Write beside the path and put it in place at once."""
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    with warnings.catch_warnings():
-        # Said before, in one line.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        try:
-            figure.savefig(unfinished, dpi=150, bbox_inches="tight", pad_inches=0.15)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-    unfinished.replace(path)
-    return path

@@ -3,10 +3,10 @@
 Post: https://kexue.fm/archives/9079
 """
 
-import os
 import re
 from pathlib import Path
 
+from kexue._figures import new_figure, save_figure
 from kexue.tasks.sts import StsTable
 
 
@@ -32,11 +32,7 @@ def draw_sweep(table: StsTable, path: str | Path) -> Path:
         ...     draw_sweep(StsTable(scores), f"{folder}/a.svg").name
         'a.svg'
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError('A picture needs matplotlib: pip install "kexue[plot]"') from None
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    figure = new_figure(6.4, 4, layout="constrained")
     axes = figure.subplots()
     lines: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for score in table.scores:
@@ -55,11 +51,4 @@ def draw_sweep(table: StsTable, path: str | Path) -> Path:
     axes.set_ylabel("Spearman correlation x 100")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    path = Path(path)
-    fresh = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        figure.savefig(fresh, dpi=150)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    return path
+    return save_figure(figure, path)

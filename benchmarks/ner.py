@@ -78,7 +78,8 @@ def one_run(name, head, seed, *, encoder, epochs, rate, batch, bf16):
             save_untrained(Path(folder, "untrained"))
             options = {**options, "encoder": str(Path(folder, "untrained"))}
         elif encoder is not None:
-            options = {**options, "encoder": encoder}
+            # Dropout is for weights that are drawn; trained ones take their own default.
+            options = {**options, "encoder": encoder, "dropout": None}
         settings = EntitySettings(head=head, **options)
         args = TaskTrainingArguments(
             folder,

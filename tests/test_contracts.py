@@ -21,6 +21,8 @@ POSITIONAL_DEFAULTS = {
     "kexue.attention.residual_attend": {"previous"},  # the first layer has none
     "kexue.models.SentenceConfig": {"encoder_config"},
     "kexue.models.SentenceModel.forward": {"attention_mask"},
+    "kexue.numerics.MitchellLinear": {"bias"},  # as nn.Linear has it
+    "kexue.numerics.expected_mitchell_error": {"operation"},  # one word says it all
     "kexue.sentences.Whitening": {"k"},  # as PCA(n_components) has it
     "kexue.models.KexueForMaskedLM.forward": {
         *("input_ids", "attention_mask", "token_type_ids", "position_ids"),
@@ -38,6 +40,10 @@ TRANSFORMERS_SIGNATURES = {
 
 PUBLIC = {
     "kexue": ["EntityRecognizer", "SentenceEncoder", "__version__"],
+    "kexue.analysis": [
+        *("Bootstrap", "Leaderboard", "Move", "RankChanges", "Spread", "Standing"),
+        *("bootstrap_ranks", "draw_rank_changes", "leaderboard", "prepare_scores", "rank_changes"),
+    ],
     "kexue.attention": [
         *("LinearState", "attend", "attend_linear_state", "count_keys"),
         *("extend_linear_state", "linear_attend", "log_n_scale", "orthogonal_projection"),
@@ -50,7 +56,7 @@ PUBLIC = {
         *("Answer", "Argument", "Corpus", "DataError", "Entity", "Event", "Record", "Relation"),
         *("Change", "CorpusStats", "Finding", "LabelStats", "Repair"),
         *("PAIR_FORMATS", "PAIR_SETS", "find_pair_set", "guess_pair_format", "read_pairs"),
-        "split_subsets",
+        *("split_subsets", "SCORE_FORMATS", "ScoreTable", "read_scores", "shipped_tables"),
     ],
     "kexue.heads": [
         *("EfficientGlobalPointer", "GlobalPointer", "LinearChainCRF", "ScoredSpan", "best_flat"),
@@ -83,6 +89,9 @@ PUBLIC = {
     ],
     "kexue.numerics": [
         *("jl_min_dim", "min_embedding_dim", "project", "random_projection", "sphere_entropy"),
+        *("MitchellError", "MitchellLinear", "expected_mitchell_error", "from_mitchell"),
+        *("measured_mitchell_error", "mitchell_divide", "mitchell_matmul", "mitchell_multiply"),
+        *("mitchell_sqrt", "to_mitchell"),
     ],
     "kexue.positions": [
         *("hierarchical_rows", "hierarchical_table", "ntk_frequencies", "rerope_distance"),

@@ -65,8 +65,8 @@ def test_the_encoder_that_comes_along_is_the_default():
     table = model.encoder.get_input_embeddings().weight
     torch.testing.assert_close(table, mini()[0].get_input_embeddings().weight)
     assert len(table) == len(tokenizer)
-    assert model.config.encoder_config.hidden_dropout == 0.1
-    assert model.config.token_dropout == 0
+    assert model.config.encoder_config.hidden_dropout == 0
+    assert model.config.token_dropout == 0.15
 
 
 def test_errors_say_what_to_type(tmp_path):

@@ -14,6 +14,7 @@ from kexue.cli import (
     doctor,
     embed,
     evaluate,
+    leaderboard,
     predict,
     pretrain,
     search,
@@ -39,6 +40,7 @@ app.command("predict")(predict.predict)
 app.command("embed")(embed.embed)
 app.command("whiten")(whiten.whiten)
 app.command("sts")(sts.sts)
+app.command("leaderboard")(leaderboard.leaderboard)
 app.add_typer(search.app, name="search")
 app.add_typer(data.app, name="data")
 app.add_typer(demo.app, name="demo")

@@ -39,7 +39,9 @@ def ner(
     overlap: int | None = typer.Option(None, help="Shared tokens; a quarter of the window."),
     layers: int | None = typer.Option(None, help="Layers of an encoder from scratch; 4."),
     width: int | None = typer.Option(None, help="Width of an encoder from scratch; 256."),
-    dropout: float = typer.Option(0.1, help="Dropout of an encoder from scratch or by kexue."),
+    dropout: float | None = typer.Option(
+        None, help="Of an encoder from scratch (0.1) or one that kexue pre-trained (none)."
+    ),
     token_dropout: float | None = typer.Option(
         None, help="Share of tokens hidden in training; 0.1 for an encoder from scratch, else 0."
     ),
@@ -95,7 +97,7 @@ def ner(
         "num_train_epochs": epochs,
         "per_device_train_batch_size": batch_size,
         "learning_rate": learning_rate
-        or (SCRATCH_RATE if encoder in SCRATCH else default_learning_rate(encoder)),
+        or (SCRATCH_RATE if encoder in SCRATCH else default_learning_rate(encoder, of_kexue=1e-3)),
         "seed": seed,
         "bf16": bf16,
         "average_decay": average,

@@ -51,7 +51,7 @@ def embedding(
         4096, help="Tokens that go through the encoder at once; decides the memory."
     ),
     learning_rate: float | None = typer.Option(
-        None, help="By default what suits the width: 2.7e-4 for mini, 3e-5 for one like BERT."
+        None, help="By default 2e-4 for mini, 3e-5 for an encoder as wide as BERT."
     ),
     patience: int = typer.Option(0, help="Stop after so many epochs that are no better."),
     seed: int = typer.Option(42, help="Same seed, same data, same options: same model."),
@@ -105,7 +105,7 @@ def embedding(
         options={
             "num_train_epochs": epochs,
             "per_device_train_batch_size": effective_batch_size,
-            "learning_rate": learning_rate or default_learning_rate(encoder),
+            "learning_rate": learning_rate or default_learning_rate(encoder, of_kexue=2e-4),
             "seed": seed,
             "bf16": bf16,
             **dict(map(named_value, option)),

@@ -39,6 +39,7 @@ from kexue.data.repair import (
     repair,
     repair_file,
 )
+from kexue.data.score_tables import SCORE_FORMATS, ScoreTable, read_scores, shipped_tables
 from kexue.data.stats import (
     CorpusStats,
     LabelStats,
@@ -52,6 +53,7 @@ __all__ = [
     "FORMATS",
     "PAIR_FORMATS",
     "PAIR_SETS",
+    "SCORE_FORMATS",
     "Answer",
     "Argument",
     "Change",
@@ -65,14 +67,17 @@ __all__ = [
     "Record",
     "Relation",
     "Repair",
+    "ScoreTable",
     "check",
     "find_pair_set",
     "guess_format",
     "guess_pair_format",
     "read",
     "read_pairs",
+    "read_scores",
     "repair",
     "repair_file",
+    "shipped_tables",
     "split_subsets",
     "stats",
     "write",

@@ -16,6 +16,9 @@ import kexue
 # Where other people's code calls us with its own arguments, so that ours cannot be keyword-only.
 POSITIONAL_DEFAULTS = {
     "kexue.cli.main": {"arguments"},  # as in every main(argv=None)
+    "kexue.models.ClassifierConfig": {"encoder_config"},
+    "kexue.models.ClassifierModel.forward": {"input_ids", "attention_mask"},
+    "kexue.models.ClassifierModel.vectors": {"attention_mask"},
     "kexue.models.EntityConfig": {"encoder_config"},  # transformers builds an empty one to compare
     "kexue.models.EntityModel.forward": {"attention_mask"},  # the order of all of its models
     "kexue.attention.residual_attend": {"previous"},  # the first layer has none
@@ -39,7 +42,7 @@ TRANSFORMERS_SIGNATURES = {
 }
 
 PUBLIC = {
-    "kexue": ["EntityRecognizer", "SentenceEncoder", "__version__"],
+    "kexue": ["EntityRecognizer", "SentenceEncoder", "TextClassifier", "__version__"],
     "kexue.analysis": [
         *("Bootstrap", "Leaderboard", "Move", "RankChanges", "Spread", "Standing"),
         *("bootstrap_ranks", "draw_rank_changes", "leaderboard", "prepare_scores", "rank_changes"),
@@ -57,6 +60,7 @@ PUBLIC = {
         *("Change", "CorpusStats", "Finding", "LabelStats", "Repair"),
         *("PAIR_FORMATS", "PAIR_SETS", "find_pair_set", "guess_pair_format", "read_pairs"),
         *("split_subsets", "SCORE_FORMATS", "ScoreTable", "read_scores", "shipped_tables"),
+        *("LABELLED_TEXT_FORMATS", "read_labelled_texts"),
     ],
     "kexue.heads": [
         *("EfficientGlobalPointer", "GlobalPointer", "LinearChainCRF", "ScoredSpan", "best_flat"),
@@ -68,10 +72,12 @@ PUBLIC = {
         "symmetric_info_nce",
     ],
     "kexue.metrics": [
+        *("ClassificationScores", "classification_scores"),
         *("CollapseReport", "LabelScore", "SpanScores", "alignment", "average_ranks"),
         *("calibrate_thresholds", "collapse_report", "span_scores", "spearman", "uniformity"),
     ],
     "kexue.models": [
+        *("ClassifierConfig", "ClassifierModel", "ClassifierOutput"),
         *("EntityConfig", "EntityModel", "EntityOutput", "KexueConfig"),
         *("KexueForMaskedLM", "KexueModel", "SentenceConfig", "SentenceModel"),
         *("SentenceOutput", "apply_log_n", "apply_rerope", "longest_input"),
@@ -109,6 +115,7 @@ PUBLIC = {
         *("EntityCard", "LengthBucketSampler", "MetricsLog", "RunReport", "TaskTrainer"),
         *("TaskTrainingArguments", "latest_checkpoint", "progress_callback", "read_metrics"),
         *("worst_mistakes", "write_card", "write_report"),
+        *("ClassifierCard", "write_classifier_card"),
     ],
 }
 

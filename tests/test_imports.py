@@ -70,7 +70,7 @@ def part_of(module):
     """Name the part of the package, a key of FLOORS, that a dotted kexue name belongs to."""
     parts = module.split(".")
     name = parts[1] if len(parts) > 1 else "__init__"
-    if name in ("EntityRecognizer", "SentenceEncoder"):
+    if name in ("EntityRecognizer", "SentenceEncoder", "TextClassifier"):
         return "tasks"
     return "__init__" if name == "__version__" else name
 

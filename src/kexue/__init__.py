@@ -10,9 +10,13 @@ from kexue._register import register
 
 __version__ = "0.1.0"
 
-_HOMES = {"EntityRecognizer": "kexue.tasks.ner", "SentenceEncoder": "kexue.tasks.embedding"}
+_HOMES = {
+    "EntityRecognizer": "kexue.tasks.ner",
+    "SentenceEncoder": "kexue.tasks.embedding",
+    "TextClassifier": "kexue.tasks.classification",
+}
 
-__all__ = ["EntityRecognizer", "SentenceEncoder", "__version__"]
+__all__ = ["EntityRecognizer", "SentenceEncoder", "TextClassifier", "__version__"]
 
 register()
 

@@ -8,6 +8,7 @@ import typer
 
 from kexue.cli.errors import readable
 from kexue.cli.options import chosen_sizes, named_value
+from kexue.cli.train_classification import classification
 from kexue.cli.train_embedding import embedding
 
 app = typer.Typer(help="Train a model for a task.", no_args_is_help=True)
@@ -18,6 +19,7 @@ def _train() -> None:
     """Train a model for a task."""
 
 
+app.command("classification")(classification)
 app.command("embedding")(embedding)
 
 

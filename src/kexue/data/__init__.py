@@ -10,6 +10,7 @@ from kexue.data.guess import (
     FORMATS,
     guess_format,
 )
+from kexue.data.labelled_texts import LABELLED_TEXT_FORMATS, read_labelled_texts
 from kexue.data.pair_sets import (
     PAIR_SETS,
     find_pair_set,
@@ -51,6 +52,7 @@ from kexue.data.writing import (
 
 __all__ = [
     "FORMATS",
+    "LABELLED_TEXT_FORMATS",
     "PAIR_FORMATS",
     "PAIR_SETS",
     "SCORE_FORMATS",
@@ -73,6 +75,7 @@ __all__ = [
     "guess_format",
     "guess_pair_format",
     "read",
+    "read_labelled_texts",
     "read_pairs",
     "read_scores",
     "repair",

@@ -3,8 +3,14 @@
 Importing this registers the models with the Auto classes.
 """
 
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+)
 
+from kexue.models.classifier import ClassifierConfig, ClassifierModel, ClassifierOutput
 from kexue.models.config import KexueConfig
 from kexue.models.convert import convert, from_tensorflow
 from kexue.models.encoder import KexueModel
@@ -24,6 +30,9 @@ from kexue.models.tokenizers import load_tokenizer
 from kexue.models.vocabulary import train_tokenizer
 
 __all__ = [
+    "ClassifierConfig",
+    "ClassifierModel",
+    "ClassifierOutput",
     "EntityConfig",
     "EntityModel",
     "EntityOutput",
@@ -60,8 +69,10 @@ for _config, _model in (
     (KexueConfig, KexueModel),
     (EntityConfig, EntityModel),
     (SentenceConfig, SentenceModel),
+    (ClassifierConfig, ClassifierModel),
 ):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)
 AutoModelForMaskedLM.register(KexueConfig, KexueForMaskedLM, exist_ok=True)
+AutoModelForSequenceClassification.register(ClassifierConfig, ClassifierModel, exist_ok=True)
 register_ntk()

@@ -5,6 +5,7 @@ from kexue.training.cached_gradients import cached_backward
 from kexue.training.cached_step import CachedStep
 from kexue.training.card import EntityCard, write_card
 from kexue.training.checkpoints import latest_checkpoint
+from kexue.training.classifier_card import ClassifierCard, write_classifier_card
 from kexue.training.gather import gather_rows
 from kexue.training.log import MetricsLog, read_metrics
 from kexue.training.mistakes import worst_mistakes
@@ -15,6 +16,7 @@ from kexue.training.trainer import TaskTrainer
 
 __all__ = [
     "CachedStep",
+    "ClassifierCard",
     "EntityCard",
     "LengthBucketSampler",
     "MetricsLog",
@@ -28,5 +30,6 @@ __all__ = [
     "read_metrics",
     "worst_mistakes",
     "write_card",
+    "write_classifier_card",
     "write_report",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kexue.metrics import SpanScores
+from kexue.metrics.classification import ClassificationScores
 from kexue.training.atomic import write_atomically
 from kexue.training.charts import HEIGHT, WIDTH, Chart, make_chart, series
 from kexue.training.highlight import Piece, excerpts, pieces
@@ -41,7 +42,7 @@ class RunReport:
     created: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[dict[str, Any]] = ()
-    scores: SpanScores | None = None
+    scores: SpanScores | ClassificationScores | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     mistakes: Sequence[Mistake] = ()
 
@@ -109,10 +110,17 @@ def _colours(report: RunReport) -> dict[str, int]:
     return {label: number for number, label in enumerate(sorted(labels))}
 
 
-def _figures(scores: SpanScores | None) -> list[tuple[str, float, str]]:
+def _figures(
+    scores: SpanScores | ClassificationScores | None,
+) -> list[tuple[str, float, str]]:
     """List the headline figures: name, value, what it means."""
     if scores is None:
         return []
+    if isinstance(scores, ClassificationScores):
+        return [
+            ("accuracy", scores.accuracy, f"{scores.micro.gold} texts"),
+            ("macro F1", scores.macro_f1, f"mean of {len(scores.labels)} labels"),
+        ]
     found = [
         ("F1", scores.f1, "micro, strict"),
         ("precision", scores.precision, f"{scores.micro.predicted} predicted"),
@@ -135,6 +143,7 @@ def _charts(metrics: Sequence[dict[str, Any]]) -> list[Chart]:
             {"F1": "eval_f1", "precision": "eval_precision", "recall": "eval_recall"},
             (0.0, 1.0),
         ),
+        ("Accuracy on the development set", {"accuracy": "eval_accuracy"}, (0.0, 1.0)),
         ("Correlation on the development set", {"Spearman": "eval_spearman"}, None),
         ("Effective rank of the vectors", {"effective rank": "eval_effective_rank"}, None),
         ("Learning rate", {"learning rate": "learning_rate"}, None),
@@ -156,13 +165,14 @@ class _Matrix:
     hidden: int
 
 
-def _matrix(scores: SpanScores | None) -> _Matrix | None:
+def _matrix(scores: SpanScores | ClassificationScores | None) -> _Matrix | None:
     """Arrange the confusion, each cell with its share of the row."""
     if scores is None or not scores.labels:
         return None
     size = {label: s.gold + s.predicted for label, s in scores.labels.items()}
     most = sorted(sorted(size), key=lambda label: -size[label])[:_MOST_LABELS]
-    columns = [*most, None]
+    # A text always has a label; a span may be missed or made up.
+    columns = [*most, *([None] if isinstance(scores, SpanScores) else [])]
     rows = []
     for gold in columns:
         counts = [scores.confusion.get((gold, predicted), 0) for predicted in columns]

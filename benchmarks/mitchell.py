@@ -26,8 +26,10 @@ from kexue.numerics.mitchell import mitchell_divide, mitchell_multiply, mitchell
 from kexue.numerics.mitchell_matmul import mitchell_matmul
 
 TESTS = [
-    *("tests/numerics/test_mitchell.py", "tests/numerics/test_mitchell_combine.py"),
-    *("tests/numerics/test_mitchell_sums.py", "tests/numerics/test_mitchell_matmul.py"),
+    "tests/numerics/test_mitchell.py",
+    "tests/numerics/test_mitchell_combine.py",
+    "tests/numerics/test_mitchell_sums.py",
+    "tests/numerics/test_mitchell_matmul.py",
 ]
 
 _TWO_FLOATS, _TWO_WORDS = struct.Struct("<ff"), struct.Struct("<II")

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from kexue.numerics.mitchell_linear import from_mitchell, to_mitchell
 
 TESTS = [
-    *("tests/numerics/test_mitchell_matmul.py", "tests/numerics/test_mitchell_sums.py"),
+    "tests/numerics/test_mitchell_matmul.py",
+    "tests/numerics/test_mitchell_sums.py",
     "tests/numerics/test_mitchell_linear.py",
 ]
 TIMED = False

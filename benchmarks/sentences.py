@@ -128,7 +128,7 @@ def main(argv=None):
             print(found[part]["markdown"])
         elif part == "simcse":
             groups = sentences(options.texts, options.seed)
-            found[part] = train("simcse", groups, epochs=1, batch=256, rate=1e-4, **common)
+            found[part] = train("simcse", groups, epochs=1, batch=256, rate=3e-4, **common)
         else:
             groups = text_groups(read_pairs(DATA / "sts_zh" / "train.tsv").records)
             found[part] = train("cosent", groups, epochs=4, batch=64, rate=2e-4, **common)

@@ -25,6 +25,8 @@ POSITIONAL_DEFAULTS = {
     "kexue.models.SentenceConfig": {"encoder_config"},
     "kexue.models.SentenceModel.forward": {"attention_mask"},
     "kexue.numerics.MitchellLinear": {"bias"},  # as nn.Linear has it
+    "kexue.numerics.ParallelGRU.forward": {"hx"},  # as nn.GRU has it
+    "kexue.numerics.ParallelRNN.forward": {"hx"},
     "kexue.numerics.expected_mitchell_error": {"operation"},  # one word says it all
     "kexue.sentences.Whitening": {"k"},  # as PCA(n_components) has it
     "kexue.models.KexueForMaskedLM.forward": {
@@ -97,7 +99,9 @@ PUBLIC = {
         *("jl_min_dim", "min_embedding_dim", "project", "random_projection", "sphere_entropy"),
         *("MitchellError", "MitchellLinear", "expected_mitchell_error", "from_mitchell"),
         *("measured_mitchell_error", "mitchell_divide", "mitchell_matmul", "mitchell_multiply"),
-        *("mitchell_sqrt", "to_mitchell"),
+        *("mitchell_sqrt", "to_mitchell", "LinearRecurrentUnit", "ParallelGRU", "ParallelRNN"),
+        *("Recurrence", "RecurrenceResult", "parallelize", "scan_affine", "scan_diagonal"),
+        "solve_recurrence",
     ],
     "kexue.positions": [
         *("hierarchical_rows", "hierarchical_table", "ntk_frequencies", "rerope_distance"),

@@ -139,3 +139,24 @@ def test_a_missing_test_file_is_found():
     assert mirror_problems("_a.py", "class A: ...", set()) == ["_a.py: no tests/test_a.py"]
     assert mirror_problems("data/a.py", "def f(): ...", {"data/test_a.py"}) == []
     assert mirror_problems("data/a.py", "def _f(): ...", set()) == []
+
+
+def tests_of_benchmarks(folder):
+    """Read the constant TESTS of each file as `benchmarks/run.py` does: without importing it."""
+    for path in sorted(folder.glob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TESTS":
+                yield path, ast.literal_eval(node.value)
+
+
+def test_every_benchmark_names_tests_that_exist():
+    found = dict(tests_of_benchmarks(ROOT / "benchmarks"))
+    missing = [
+        f"{path.name}: {test}"
+        for path, tests in found.items()
+        for test in tests
+        if not (ROOT / test).is_file()
+    ]
+    assert len(found) > 5
+    assert all(found.values())
+    assert not missing, listed(missing)

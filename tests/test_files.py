@@ -141,7 +141,7 @@ def test_a_missing_test_file_is_found():
     assert mirror_problems("data/a.py", "def _f(): ...", set()) == []
 
 
-def tests_of_benchmarks(folder):
+def named_by_benchmarks(folder):
     """Read the constant TESTS of each file as `benchmarks/run.py` does: without importing it."""
     for path in sorted(folder.glob("*.py")):
         for node in ast.parse(path.read_text("utf-8")).body:
@@ -150,7 +150,7 @@ def tests_of_benchmarks(folder):
 
 
 def test_every_benchmark_names_tests_that_exist():
-    found = dict(tests_of_benchmarks(ROOT / "benchmarks"))
+    found = dict(named_by_benchmarks(ROOT / "benchmarks"))
     missing = [
         f"{path.name}: {test}"
         for path, tests in found.items()

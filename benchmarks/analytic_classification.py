@@ -172,6 +172,8 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     parts = features(options)
     x, y = parts["train"]
+    if min(options.sizes) <= x.shape[1]:
+        raise SystemExit(f"--sizes must be above {x.shape[1]}, the features that are whitened")
     settings = ("encoder", "pooling", "window", "draws")
     result = {name: getattr(options, name) for name in settings} | {"sizes": {}}
     for size in [*(size for size in options.sizes if size < len(x)), len(x)]:

@@ -48,6 +48,10 @@ PUBLIC = {
     "kexue.analysis": [
         *("Bootstrap", "Leaderboard", "Move", "RankChanges", "Spread", "Standing"),
         *("bootstrap_ranks", "draw_rank_changes", "leaderboard", "prepare_scores", "rank_changes"),
+        *("AttachmentScores", "BracketScores", "SegmentationScores", "StagedEncoder"),
+        *("attachment_scores", "bracket_scores", "brackets", "calibrate_threshold"),
+        *("draw_impact", "draw_tree", "impact_matrix", "left_chain", "neighbour_impacts"),
+        *("parse_constituents", "parse_tree", "right_chain", "segment", "segmentation_scores"),
     ],
     "kexue.attention": [
         *("LinearState", "attend", "attend_linear_state", "count_keys"),
@@ -62,7 +66,7 @@ PUBLIC = {
         *("Change", "CorpusStats", "Finding", "LabelStats", "Repair"),
         *("PAIR_FORMATS", "PAIR_SETS", "find_pair_set", "guess_pair_format", "read_pairs"),
         *("split_subsets", "SCORE_FORMATS", "ScoreTable", "read_scores", "shipped_tables"),
-        *("LABELLED_TEXT_FORMATS", "read_labelled_texts"),
+        *("LABELLED_TEXT_FORMATS", "read_labelled_texts", "TreeSentence", "read_conllu"),
     ],
     "kexue.heads": [
         *("EfficientGlobalPointer", "GlobalPointer", "LinearChainCRF", "ScoredSpan", "best_flat"),
@@ -93,7 +97,7 @@ PUBLIC = {
         ),
         *("lengthen_positions", "load_encoder", "load_tokenizer", "mini", "register_ntk"),
         *("remove_log_n", "remove_rerope", "rerope_cache", "restore_positions"),
-        *("scratch_encoder", "scratch_tokenizer", "train_tokenizer"),
+        *("scratch_encoder", "scratch_tokenizer", "stage_encoder", "train_tokenizer"),
     ],
     "kexue.numerics": [
         *("jl_min_dim", "min_embedding_dim", "project", "random_projection", "sphere_entropy"),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import kexue
+from kexue.analysis import calibrate_threshold, impact_matrix, neighbour_impacts, segment
 from kexue.attention import (
     LinearState,
     attend,
@@ -45,7 +46,21 @@ from kexue.losses import (
     sparse_multilabel_loss,
     symmetric_info_nce,
 )
-from kexue.numerics import project
+from kexue.numerics import (
+    LinearRecurrentUnit,
+    MitchellLinear,
+    ParallelGRU,
+    ParallelRNN,
+    measured_mitchell_error,
+    mitchell_divide,
+    mitchell_matmul,
+    mitchell_multiply,
+    mitchell_sqrt,
+    project,
+    scan_affine,
+    scan_diagonal,
+    solve_recurrence,
+)
 from kexue.positions import (
     hierarchical_rows,
     hierarchical_table,
@@ -141,6 +156,17 @@ def contrast(function):
 def sentences(function):
     """Build a call with the word vectors of two sentences."""
     return lambda d: (function, (numbers(d, 3, 4), numbers(d, 5, 4)))
+
+
+def module(kind, *sizes):
+    """Build a call of a module with inputs of seven times, two rows and four features."""
+    return lambda d: (kind(4, *sizes).to(d), (numbers(d, 7, 2, 4),))
+
+
+def look(dtype):
+    """An encoder of eight tokens in which a token sees all others."""
+    table = numbers(dtype, 8, 3)
+    return lambda ids: table[ids] + table[ids].mean(1, keepdim=True)
 
 
 # One row for each public function of tensors; a module has one for each method that takes tensors.
@@ -247,6 +273,45 @@ CASES = {
         )
     ),
     "project": Case(lambda d: (project, (numbers(d, 5, 8), numbers(d, 3, 8)))),
+    "mitchell_multiply": Case(lambda d: (mitchell_multiply, (numbers(d, 5), numbers(d, 5)))),
+    "mitchell_divide": Case(lambda d: (mitchell_divide, (numbers(d, 5), numbers(d, 5).exp()))),
+    "mitchell_sqrt": Case(lambda d: (mitchell_sqrt, (numbers(d, 5).abs(),))),
+    "mitchell_matmul": Case(lambda d: (mitchell_matmul, (numbers(d, 5, 4), numbers(d, 4, 3)))),
+    "MitchellLinear": Case(module(MitchellLinear, 3)),
+    "measured_mitchell_error": Case(
+        lambda d: (measured_mitchell_error, (numbers(d, 5).exp(), numbers(d, 5).exp()))
+    ),
+    "scan_affine": Case(
+        lambda d: (scan_affine, (numbers(d, 5, 2, 2) / 4, numbers(d, 5, 2), numbers(d, 2)))
+    ),
+    "scan_diagonal": Case(
+        lambda d: (scan_diagonal, (numbers(d, 5, 2) / 4, numbers(d, 5, 2), numbers(d, 2)))
+    ),
+    "solve_recurrence": Case(
+        lambda d: (
+            lambda x0, inputs: (
+                solve_recurrence(lambda x, u: torch.tanh(x / 2 + u), x0, inputs).states
+            ),
+            (numbers(d, 2), numbers(d, 5, 2)),
+        )
+    ),
+    # Its second result, the state, is complex.
+    "LinearRecurrentUnit": Case(
+        lambda d: (
+            lambda unit, inputs: unit.to(d)(inputs)[0],
+            (LinearRecurrentUnit(4), numbers(d, 7, 2, 4)),
+        )
+    ),
+    "ParallelRNN": Case(module(ParallelRNN, 3)),
+    "ParallelGRU": Case(module(ParallelGRU, 3)),
+    "impact_matrix": Case(
+        lambda d: (partial(impact_matrix, look(d), mask_id=7), (torch.arange(5),)), exact=True
+    ),
+    "neighbour_impacts": Case(
+        lambda d: (partial(neighbour_impacts, look(d), mask_id=7), (torch.arange(5),)), exact=True
+    ),
+    "segment": Case(lambda d: (segment, (numbers(d, 4, 4).abs(),))),
+    "calibrate_threshold": Case(lambda d: (calibrate_threshold, ([numbers(d, 4)],))),
     "emd": Case(
         lambda d: (emd, (numbers(d, 2, 3).abs(), torch.ones(2).to(d), torch.ones(3).to(d))),
         exact=True,

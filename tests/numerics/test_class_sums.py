@@ -63,6 +63,12 @@ def test_blocks_are_put_together(monkeypatch):
     agree(found, by_definition(x, codes, 4), 1e-13)
 
 
+def test_more_classes_than_features():
+    x, codes = draw(classes=50)
+    found = class_sums(Stretch(x, codes, np.full(len(x), 2.0), 0), 50, double=False)
+    agree(found, by_definition(x, codes, 50, np.full(len(x), 4.0)), 1e-12)
+
+
 def test_a_class_without_rows_is_0():
     x, codes = draw()
     found = class_sums(Stretch(x, 2 * codes, None, 0), 7, double=False)

@@ -3,6 +3,7 @@
 from kexue.data.check import (
     check,
 )
+from kexue.data.conllu import TreeSentence, read_conllu
 from kexue.data.findings import (
     Finding,
 )
@@ -70,11 +71,13 @@ __all__ = [
     "Relation",
     "Repair",
     "ScoreTable",
+    "TreeSentence",
     "check",
     "find_pair_set",
     "guess_format",
     "guess_pair_format",
     "read",
+    "read_conllu",
     "read_labelled_texts",
     "read_pairs",
     "read_scores",

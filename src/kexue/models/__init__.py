@@ -26,6 +26,7 @@ from kexue.models.rerope_cache import rerope_cache
 from kexue.models.rerope_check import check_rerope
 from kexue.models.scratch import scratch_encoder, scratch_tokenizer
 from kexue.models.sentences import SentenceConfig, SentenceModel, SentenceOutput
+from kexue.models.staging import stage_encoder
 from kexue.models.tokenizers import load_tokenizer
 from kexue.models.vocabulary import train_tokenizer
 
@@ -62,6 +63,7 @@ __all__ = [
     "restore_positions",
     "scratch_encoder",
     "scratch_tokenizer",
+    "stage_encoder",
     "train_tokenizer",
 ]
 

@@ -5,8 +5,8 @@
 
 If the vectors of every class are normal and a softmax regression is to be exact, then the classes
 must share the covariance S, and the weights follow from it and the means: linear discriminants.
-In the article it is about level with gradient descent on all examples of four sets of texts, and
-ahead on 1,000 of them, in one set of ten classes by 65.5 % to 49.8 %.
+On four sets of texts the article finds it ahead of gradient descent, or 0.6 points behind at most;
+with 1,000 texts of each always ahead, in ten classes by 65.5 % to 49.8 %.
 
 Post: https://kexue.fm/archives/8578
 Axes: N rows, D features, C classes

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.linalg import blas
-from scipy.sparse import csc_array
 from torch import Tensor
 
 from kexue._check import invalid
@@ -115,13 +114,14 @@ def _in_blocks(stretch: Stretch, classes: int, dtype: type) -> ClassSums:
             # "clip" spares a copy; all codes are there.
             block = np.take(shift, codes, axis=0, out=room[: len(codes)], mode="clip")
             np.subtract(rows[start : start + step], block, out=block)
-            roots = np.ones(len(codes), dtype)
-            if stretch.roots is not None:
-                roots = stretch.roots[start : start + step].astype(dtype)
+            if stretch.roots is None:
+                weights += np.bincount(codes, minlength=classes)
+                sums += _sum_by_class(block, codes, classes)
+            else:
+                roots = stretch.roots[start : start + step]
+                weights += np.bincount(codes, roots**2, classes)
                 block *= roots[:, None]
-            one_hot = csc_array((roots, codes, np.arange(len(codes) + 1)), (classes, len(codes)))
-            sums += one_hot @ block
-            weights += np.bincount(codes, roots.astype(np.float64) ** 2, classes)
+                sums += _sum_by_class(block * roots[:, None], codes, classes)
             syrk(1.0, block.T, beta=1.0, c=products, lower=1, overwrite_c=1)
         # Only one half has been written to; the other one is 0.
         scatter = (products + products.T).astype(np.float64, order="C")
@@ -156,6 +156,12 @@ def _about_means(
     return ClassSums(weights, means, whole.addmm_(rank_c.mT, rank_c, alpha=-1).numpy(), rounding)
 
 
+def _sum_by_class(rows: np.ndarray, codes: np.ndarray, classes: int) -> np.ndarray:
+    """Sum rows [R, D] up to [C, D]."""
+    sums = torch.zeros(classes, rows.shape[1], dtype=torch.from_numpy(rows).dtype)
+    return sums.index_add_(0, torch.from_numpy(codes), torch.from_numpy(rows)).numpy()
+
+
 def _sample_means(rows: np.ndarray, codes: np.ndarray, classes: int) -> np.ndarray:
     """Average the first few rows of each class; 0 where there are none."""
     order = np.argsort(codes, kind="stable")
@@ -163,6 +169,5 @@ def _sample_means(rows: np.ndarray, codes: np.ndarray, classes: int) -> np.ndarr
     rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
     chosen = order[rank < _SAMPLE]
     counts = np.bincount(codes[chosen], minlength=classes)
-    ones, columns = np.ones(len(chosen)), np.arange(len(chosen) + 1)
-    one_hot = csc_array((ones, codes[chosen], columns), (classes, len(chosen)))
-    return one_hot @ rows[chosen].astype(np.float64) / np.maximum(counts, 1)[:, None]
+    sums = _sum_by_class(rows[chosen].astype(np.float64), codes[chosen], classes)
+    return sums / np.maximum(counts, 1)[:, None]

@@ -86,9 +86,11 @@ class LinearRecurrentUnit(nn.Module):
         """Compute lambda.
 
         Returns:
-            [N] complex numbers inside the unit circle, whatever the parameters are.
+            [N] complex numbers inside the unit circle, whatever the parameters are; of single
+            precision for half, of which there are none.
         """
-        return torch.polar((-self.nu.exp()).exp(), self.theta.exp())
+        nu, theta = _at_least_single(self.nu), _at_least_single(self.theta)
+        return torch.polar((-nu.exp()).exp(), theta.exp())
 
     def forward(self, inputs: Tensor, *, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute all outputs.
@@ -102,9 +104,13 @@ class LinearRecurrentUnit(nn.Module):
             [T, ..., D] outputs, and [..., N] the complex state after the last input.
         """
         entered = inputs @ self.enter.mT * self.log_gamma.exp().repeat(2)
-        offsets = torch.complex(*entered.chunk(2, -1))
+        offsets = torch.complex(*_at_least_single(entered).chunk(2, -1))
         if start is None:
             start = offsets.new_zeros(offsets.shape[1:])
         states = scan_diagonal(self.factors(), offsets, start)
-        mixed = torch.cat((states.real, states.imag), -1) @ self.leave.mT
+        mixed = torch.cat((states.real, states.imag), -1).to(inputs.dtype) @ self.leave.mT
         return mixed + self.skip * inputs, states[-1]
+
+
+def _at_least_single(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

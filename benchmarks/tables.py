@@ -175,6 +175,100 @@ def pretraining(figures, lengths):
     return table(("encoder", *(f"rows of {length}" for length in lengths)), rows)
 
 
+def contrastive(figures):
+    rows = []
+    for lengths, part in figures["default"]["step"].items():
+        for size in ("16", "32", "64"):
+            ours, peer = f"cached {size}", f"sentence-transformers {size}"
+            both = [figures[kind]["step"][lengths]["time"] for kind in ("default", "warm")]
+            speed = [times(part[peer]["cpu"] / part[ours]["cpu"]) for part in both]
+            memory = part["peak_bytes"]
+            rows.append([lengths, size, *speed, f"{memory[ours] / memory[peer]:.2f}"])
+    columns = (
+        "lengths",
+        "mini-batch",
+        "default allocator",
+        "warm allocator",
+        "memory, ours / theirs",
+    )
+    return table(columns, rows)
+
+
+def cosent(figures):
+    rows = []
+    for count, part in figures["default"]["cosent"].items():
+        mine = part["time"]["cosent"]["cpu"]
+        peers = ("all pairs", "sentence-transformers")
+        rows.append([count, *(times(part["time"][peer]["cpu"] / mine) for peer in peers)])
+    return table(("pairs", "against the sum over all pairs", "against sentence-transformers"), rows)
+
+
+def transport(figures):
+    rows = []
+    for name, part in figures["default"]["settings"].items():
+        cells = [f"{ratio:.0f}" for ratio in part["times_faster"].values()]
+        equal = f"{part['queries_equal_to_brute_force']} of {figures['default']['queries']}"
+        rows.append([name, *cells, *(["-"] * (2 - len(cells))), equal])
+    return table(
+        ("distance", "times faster than POT", "than gensim", "queries as brute force"), rows
+    )
+
+
+def whitening(figures):
+    rows = []
+    places = (
+        ("map", "all", "1,000,000 vectors in a file"),
+        ("map", "few", "100,000 of them"),
+        ("memory", None, "100,000 vectors in memory"),
+    )
+    for place, which, title in places:
+        both = [figures[kind][place] for kind in ("default", "warm")]
+        both = [part if which is None else part[which] for part in both]
+        for peer in both[0]["time"]:
+            if peer.startswith("kexue"):
+                continue
+            speed = [
+                times(part["time"][peer]["cpu"] / part["time"]["kexue"]["cpu"]) for part in both
+            ]
+            peaks = both[0].get("peak_bytes", {})
+            rows.append([title, peer, *speed, *(_megabytes(peaks.get(n)) for n in ("kexue", peer))])
+    columns = ("fit on", "against", "default", "warm", "MB, ours", "MB, theirs")
+    return table(columns, rows)
+
+
+def _megabytes(count):
+    return "-" if count is None else f"{count / 1e6:.0f}"
+
+
+def entities(figures):
+    rows = []
+    for name, runs in figures.items():
+        for key in sorted({(run["encoder"], run["epochs"], run["head"]) for run in runs}):
+            mine = [run for run in runs if (run["encoder"], run["epochs"], run["head"]) == key]
+
+            def mean(pick, mine=mine):
+                return sum(map(pick, mine)) / len(mine)
+
+            scores = [
+                f"{100 * mean(lambda run, figure=figure: run['scores'][figure]):.1f}"
+                for figure in ("f1", "precision", "recall", "nested_recall")
+            ]
+            encoder, epochs, head = key
+            nested = scores if mine[0]["scores"]["nested_gold"] else [*scores[:3], "-"]
+            rows.append([name, encoder, f"{epochs:g}", head, str(len(mine)), *nested])
+    columns = ("data", "encoder", "epochs", "head", "seeds", "F1", "P", "R", "R of nested")
+    return table(columns, rows)
+
+
+def trained_sentences(figures):
+    rows = []
+    for part in ("simcse", "cosent"):
+        run = figures[part]
+        before, after = (f"{100 * run[when]['spearman']:.1f}" for when in ("before", "after"))
+        rows.append([part, f"{run['texts']:,}", before, after])
+    return table(("trained by", "texts or pairs", "before", "after"), rows)
+
+
 # Title, what to know before reading, the result it needs, and the table made of it.
 SECTIONS = [
     (
@@ -255,6 +349,49 @@ blocks here, contrary to its paper.""",
         lambda figures: pretraining(
             figures["default"]["log-n"], ["64", "128", "256", "512", "1024"]
         ),
+    ),
+    (
+        "Whitening: one fit",
+        """768 features, a mean of three times their spread, 256 directions kept. What is gained
+on a file against PCA is a copy that it makes of a map that is open for reading.""",
+        "whitening",
+        whitening,
+    ),
+    (
+        "A step of contrastive training at a batch of 512 pairs",
+        """Against the cached loss of sentence-transformers with the same mini-batch, dropout on.
+What is gained is padding; on texts of one length there is none to gain.""",
+        "contrastive",
+        contrastive,
+    ),
+    ("CoSENT, forward and backward", "", "contrastive", cosent),
+    (
+        "The ten nearest of 3,000 documents, exactly",
+        "Documents of 52 distinct words; all queries in one call, its preparation included.",
+        "transport",
+        transport,
+    ),
+    (
+        "Sentence vectors of mini",
+        """Spearman's correlation x 100 on the validation part of the Chinese STS-B, mean over
+tokens. SimCSE: one epoch over sentences of Tatoeba. CoSENT: four over the training part.""",
+        "sentences",
+        trained_sentences,
+    ),
+    (
+        "Sentence vectors: encoders, poolings, whitenings",
+        """Spearman's correlation x 100; whitenings are fitted on the texts of each set. STS12 is a
+machine translation into Portuguese, which neither encoder was made for.""",
+        "sentences",
+        lambda figures: figures["table"]["markdown"].strip(),
+    ),
+    (
+        "Named entities",
+        """CLUENER: every tenth training record held out. "scratch-characters" has 4 layers, a
+width of 256 and random weights; "untrained" is mini with random weights. One thread, bfloat16, a
+running average of the weights, the best epoch by F1. What runs were made is what is listed.""",
+        "entities",
+        entities,
     ),
 ]
 

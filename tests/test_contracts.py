@@ -27,6 +27,9 @@ POSITIONAL_DEFAULTS = {
     "kexue.numerics.MitchellLinear": {"bias"},  # as nn.Linear has it
     "kexue.numerics.ParallelGRU.forward": {"hx"},  # as nn.GRU has it
     "kexue.numerics.ParallelRNN.forward": {"hx"},
+    "kexue.analysis.tangent_kernel": {"y"},  # as kernels are written: k(x), k(x, y)
+    "kexue.numerics.count_cross_colorings": {"colors"},
+    "kexue.numerics.iter_cross_colorings": {"colors"},
     "kexue.numerics.expected_mitchell_error": {"operation"},  # one word says it all
     "kexue.sentences.Whitening": {"k"},  # as PCA(n_components) has it
     "kexue.models.KexueForMaskedLM.forward": {
@@ -48,6 +51,8 @@ PUBLIC = {
     "kexue.analysis": [
         *("Bootstrap", "Leaderboard", "Move", "RankChanges", "Spread", "Standing"),
         *("bootstrap_ranks", "draw_rank_changes", "leaderboard", "prepare_scores", "rank_changes"),
+        *("Attributions", "DescentStep", "descend", "integrated_gradients", "PathKernel"),
+        *("path_kernel", "TangentFeatures", "tangent_features", "tangent_kernel"),
         *("AttachmentScores", "BracketScores", "SegmentationScores", "StagedEncoder"),
         *("attachment_scores", "bracket_scores", "brackets", "calibrate_threshold"),
         *("draw_impact", "draw_tree", "impact_matrix", "left_chain", "neighbour_impacts"),
@@ -105,7 +110,10 @@ PUBLIC = {
         *("measured_mitchell_error", "mitchell_divide", "mitchell_matmul", "mitchell_multiply"),
         *("mitchell_sqrt", "to_mitchell", "LinearRecurrentUnit", "ParallelGRU", "ParallelRNN"),
         *("Recurrence", "RecurrenceResult", "parallelize", "scan_affine", "scan_diagonal"),
-        "solve_recurrence",
+        *("solve_recurrence", "AnalyticLogisticRegression", "count_cross_colorings"),
+        *("iter_cross_colorings", "smooth", "SmoothFunction", "SmoothPieces"),
+        *("PiecewisePolynomial", "RepeatedPolynomial", "SAU", "StraightThrough"),
+        "smooth_maximum",
     ],
     "kexue.positions": [
         *("hierarchical_rows", "hierarchical_table", "ntk_frequencies", "rerope_distance"),

@@ -16,7 +16,17 @@ import torch
 from torch import Tensor, nn
 
 import kexue
-from kexue.analysis import calibrate_threshold, impact_matrix, neighbour_impacts, segment
+from kexue.analysis import (
+    calibrate_threshold,
+    descend,
+    impact_matrix,
+    integrated_gradients,
+    neighbour_impacts,
+    path_kernel,
+    segment,
+    tangent_features,
+    tangent_kernel,
+)
 from kexue.attention import (
     LinearState,
     attend,
@@ -47,10 +57,14 @@ from kexue.losses import (
     symmetric_info_nce,
 )
 from kexue.numerics import (
+    SAU,
     LinearRecurrentUnit,
     MitchellLinear,
     ParallelGRU,
     ParallelRNN,
+    SmoothFunction,
+    SmoothPieces,
+    StraightThrough,
     measured_mitchell_error,
     mitchell_divide,
     mitchell_matmul,
@@ -59,8 +73,12 @@ from kexue.numerics import (
     project,
     scan_affine,
     scan_diagonal,
+    smooth,
+    smooth_maximum,
     solve_recurrence,
 )
+from kexue.numerics.piecewise_functions import clip
+from kexue.numerics.repeated_functions import nearest
 from kexue.positions import (
     hierarchical_rows,
     hierarchical_table,
@@ -167,6 +185,17 @@ def look(dtype):
     """An encoder of eight tokens in which a token sees all others."""
     table = numbers(dtype, 8, 3)
     return lambda ids: table[ids] + table[ids].mean(1, keepdim=True)
+
+
+def steps(model, x):
+    """Two steps of gradient descent."""
+    return list(descend(model, x, lambda y, rows: y.square().mean(), rate=0.1, steps=2))
+
+
+def straight(dtype):
+    """A linear model of two features."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)).to(dtype)
 
 
 # One row for each public function of tensors; a module has one for each method that takes tensors.
@@ -304,6 +333,44 @@ CASES = {
     ),
     "ParallelRNN": Case(module(ParallelRNN, 3)),
     "ParallelGRU": Case(module(ParallelGRU, 3)),
+    "smooth": Case(
+        lambda d: (smooth(clip(-1.0, 1.0), kernel="gaussian", width=0.5), (numbers(d, 5),))
+    ),
+    "SmoothPieces": Case(
+        lambda d: (SmoothPieces(clip(-1.0, 1.0), kernel="box", width=0.5), (numbers(d, 5),))
+    ),
+    "SmoothFunction": Case(
+        lambda d: (SmoothFunction(torch.sin, kernel="gaussian", width=0.5), (numbers(d, 5),))
+    ),
+    "SAU": Case(lambda d: (SAU(), (numbers(d, 5),))),
+    "StraightThrough": Case(
+        lambda d: (
+            StraightThrough(smooth(nearest(), kernel="gaussian", width=0.3)),
+            (numbers(d, 5),),
+        )
+    ),
+    "smooth_maximum": Case(
+        lambda d: (
+            partial(smooth_maximum, kernel="gaussian", width=0.5),
+            (numbers(d, 5), numbers(d, 5).flip(0)),
+        )
+    ),
+    # Their results are no tensors.
+    "integrated_gradients": Case(
+        lambda d: (
+            partial(integrated_gradients, lambda x: x.float().square().sum(-1)),
+            (numbers(d, 3, 4),),
+        )
+    ),
+    "descend": Case(lambda d: (steps, (straight(d), numbers(d, 3, 2)))),
+    "tangent_features": Case(lambda d: (tangent_features, (straight(d), numbers(d, 3, 2)))),
+    "tangent_kernel": Case(lambda d: (tangent_kernel, (straight(d), numbers(d, 3, 2)))),
+    "path_kernel": Case(
+        lambda d: (
+            lambda model, x: path_kernel(model, steps(model, x), x, x).gap,
+            (straight(d), numbers(d, 3, 2)),
+        )
+    ),
     "impact_matrix": Case(
         lambda d: (partial(impact_matrix, look(d), mask_id=7), (torch.arange(5),)), exact=True
     ),

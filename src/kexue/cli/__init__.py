@@ -14,6 +14,7 @@ from kexue.cli import (
     doctor,
     embed,
     evaluate,
+    explain,
     leaderboard,
     predict,
     pretrain,
@@ -37,6 +38,7 @@ app.add_typer(train.app, name="train")
 app.command("pretrain")(pretrain.pretrain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
 app.command("embed")(embed.embed)
 app.command("whiten")(whiten.whiten)
 app.command("sts")(sts.sts)

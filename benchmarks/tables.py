@@ -397,8 +397,8 @@ machine translation into Portuguese, which neither encoder was made for.""",
     (
         "Search in 1,000,000 texts on disk",
         """256 features, one core. Killed in the middle of the adding and once more before the
-building, and started again with the same call: no text lost, none doubled. "scan" compares the query
-with all vectors.""",
+building, and started again with the same call: no text lost, none doubled. "scan" compares the
+query with all vectors.""",
         "search",
         search,
     ),

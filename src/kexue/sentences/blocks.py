@@ -18,6 +18,7 @@ from torch import Tensor
 from kexue._check import invalid
 
 _BLOCK = 2**18  # numbers in a buffer, a megabyte of float32
+_AROUND = 2**22  # bytes, two huge pages
 _LEAST = 256  # rows below which a product of matrices is slow, however wide they are
 
 
@@ -155,6 +156,8 @@ def hand_back(rows: np.ndarray) -> None:
         return
     if rows.flags.c_contiguous and rows.nbytes:
         begin = rows.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
-        # Pages that the neighbours share are handed back too, and come again when they are read.
-        start = begin - begin % mmap.PAGESIZE
+        # With a page the system may map a whole huge one, of rows that were handed back before too:
+        # so from further back. Pages of others in use come again when they are read.
+        start = max(0, begin - _AROUND)
+        start -= start % mmap.PAGESIZE
         mapped.madvise(mmap.MADV_DONTNEED, start, begin + rows.nbytes - start)

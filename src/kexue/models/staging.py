@@ -16,7 +16,7 @@ Axes: B copies, L tokens, K places, D width, H heads, d head size
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import BertModel, PreTrainedModel, RobertaModel, XLMRobertaModel
+from transformers import PreTrainedModel
 
 from kexue._check import invalid
 from kexue.analysis.perturbed_masking import Encode
@@ -25,7 +25,13 @@ from kexue.attention import attend
 from kexue.models.encoder import KexueModel
 from kexue.models.kexue_stages import kexue_stages
 
-_LIKE_BERT = (BertModel, RobertaModel, XLMRobertaModel)
+# By module and not by class: this package is loaded while `from transformers import BertModel` is
+# under way, when those classes cannot be imported yet.
+_LIKE_BERT = (
+    "transformers.models.bert.modeling_bert.BertModel",
+    "transformers.models.roberta.modeling_roberta.RobertaModel",
+    "transformers.models.xlm_roberta.modeling_xlm_roberta.XLMRobertaModel",
+)
 
 
 def stage_encoder(model: PreTrainedModel, *, layers: int | None = None) -> Encode:
@@ -57,7 +63,7 @@ def stage_encoder(model: PreTrainedModel, *, layers: int | None = None) -> Encod
         raise invalid("layers", layers, f"1 to {count}")
     if used > 1 and type(model) is KexueModel:
         staged = kexue_stages(model, used)
-    elif used > 1 and type(model) in _LIKE_BERT and not model.config.is_decoder:
+    elif used > 1 and _full_name(model) in _LIKE_BERT and not model.config.is_decoder:
         staged = _bert_stages(model, used)
     else:
         staged = None
@@ -70,6 +76,10 @@ def stage_encoder(model: PreTrainedModel, *, layers: int | None = None) -> Encod
         return model(input_ids=ids, output_hidden_states=True).hidden_states[used]
 
     return whole
+
+
+def _full_name(model: nn.Module) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def _bert_stages(model: PreTrainedModel, used: int) -> StagedEncoder:

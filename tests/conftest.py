@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 # Read once, when transformers is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -51,3 +52,11 @@ def trained_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     EntityRecognizer(model, tokenizer).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray_is_stopped():
+    """Stop Ray where a module has started it: it would print into the tests that follow."""
+    yield
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        sys.modules["ray"].shutdown()
